@@ -1,1 +1,24 @@
-//! placeholder
+//! Pure decisions on SQL: what a text contains, whether a read grant may run it, whether other controls let it through.
+//!
+//! The text is parsed by PostgreSQL's own grammar ([`analyze`]); what is not understood is refused. Nothing here does
+//! I/O or knows a session: the data plane asks, and acts on the [`Refusal`] it gets.
+//!
+//! The parser assumes what the data plane must ensure on the target's session: `client_encoding` UTF-8 and
+//! `standard_conforming_strings` on; otherwise server and parser read different statements ([`startup`], and the
+//! settings that [`ReadGuard`] lets through, keep both).
+#![warn(missing_docs)]
+
+mod analysis;
+mod cache;
+mod guard;
+mod kind;
+mod parser;
+mod refusal;
+pub mod startup;
+
+pub use analysis::{Analysis, Fingerprint, Statement, analyze};
+pub use cache::AnalysisCache;
+pub use guard::{ControlGuard, DenyList, FunctionJudge, FunctionRef, Notation, ReadGuard};
+pub use kind::StatementKind;
+pub use parser::{INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS, ParseFailure};
+pub use refusal::Refusal;

@@ -1,0 +1,47 @@
+//! Reads one SQL text from standard input and prints what the guards make of it, and what that costs.
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::hint::black_box;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use pglens_policy::{AnalysisCache, analyze};
+
+const ROUNDS: u32 = 200;
+
+fn per_round(mut work: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        work();
+    }
+    start.elapsed() / ROUNDS
+}
+
+fn main() -> std::io::Result<()> {
+    let mut sql = String::new();
+    std::io::stdin().read_to_string(&mut sql)?;
+    let analysis = analyze(&sql);
+    if let Err(failure) = &analysis.parse {
+        println!("not understood: {failure}");
+    }
+    for statement in &analysis.statements {
+        match &statement.read_verdict {
+            Ok(()) => println!("{}: may run under a read grant", statement.kind),
+            Err(refusal) => {
+                let detail = refusal.detail.as_deref().unwrap_or_default();
+                println!(
+                    "{}: {} ({}; {detail})",
+                    statement.kind, refusal.rule, refusal.message
+                );
+            }
+        }
+    }
+    let cache = AnalysisCache::new();
+    let first = per_round(|| drop(black_box(analyze(&sql))));
+    let again = per_round(|| drop(black_box(cache.get(&sql))));
+    println!(
+        "{} bytes: {first:?} to analyse, {again:?} when seen before",
+        sql.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Floating point and `numeric` values as PostgreSQL prints them.
+
+use super::json::push;
+
+/// From this decimal exponent on a `float4` is printed with an exponent (`float_to_shortest_decimal_buf`).
+const FLOAT4_EXPONENT_FROM: i32 = 6;
+
+/// The same for `float8` (`double_to_shortest_decimal_buf`).
+const FLOAT8_EXPONENT_FROM: i32 = 15;
+
+/// The largest negative exponent printed without one, less one.
+const EXPONENT_BELOW: i32 = -4;
+
+pub(super) fn float4_text(value: f32) -> String {
+    if value.is_finite() {
+        shortest(&format!("{value:e}"), FLOAT4_EXPONENT_FROM, || {
+            value.to_string()
+        })
+    } else {
+        special(f64::from(value))
+    }
+}
+
+pub(super) fn float8_text(value: f64) -> String {
+    if value.is_finite() {
+        shortest(&format!("{value:e}"), FLOAT8_EXPONENT_FROM, || {
+            value.to_string()
+        })
+    } else {
+        special(value)
+    }
+}
+
+fn special(value: f64) -> String {
+    let text = match value {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    };
+    text.to_owned()
+}
+
+/// `scientific` is Rust's shortest form that reads back the same, such as `1.5e-7`; only its exponent differs.
+fn shortest(scientific: &str, exponent_from: i32, plain: impl FnOnce() -> String) -> String {
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return plain();
+    };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if exponent < EXPONENT_BELOW || exponent >= exponent_from => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
+        }
+        _ => plain(),
+    }
+}
+
+const NUMERIC_POSITIVE: u16 = 0x0000;
+const NUMERIC_NEGATIVE: u16 = 0x4000;
+const NUMERIC_NAN: u16 = 0xC000;
+const NUMERIC_INFINITY: u16 = 0xD000;
+const NUMERIC_NEGATIVE_INFINITY: u16 = 0xF000;
+
+/// Most decimal places a `numeric` shows; PostgreSQL's `NUMERIC_DSCALE_MASK`.
+const NUMERIC_MAX_SCALE: u16 = 0x3FFF;
+
+/// Decodes what `numeric_send` sends: digit count, weight of the first digit, sign, scale, base-10000 digits.
+pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
+    let (header, digits) = bytes.split_first_chunk::<8>()?;
+    let [
+        count_high,
+        count_low,
+        weight_high,
+        weight_low,
+        sign_high,
+        sign_low,
+        scale_high,
+        scale_low,
+    ] = *header;
+    let count = usize::from(u16::from_be_bytes([count_high, count_low]));
+    let weight = i16::from_be_bytes([weight_high, weight_low]);
+    let scale = u16::from_be_bytes([scale_high, scale_low]);
+    let sign = match u16::from_be_bytes([sign_high, sign_low]) {
+        NUMERIC_POSITIVE => "",
+        NUMERIC_NEGATIVE => "-",
+        NUMERIC_NAN => return Some("NaN".to_owned()),
+        NUMERIC_INFINITY => return Some("Infinity".to_owned()),
+        NUMERIC_NEGATIVE_INFINITY => return Some("-Infinity".to_owned()),
+        _ => return None,
+    };
+    let (digits, rest) = digits.as_chunks::<2>();
+    let digits: Vec<u16> = digits
+        .iter()
+        .map(|digit| u16::from_be_bytes(*digit))
+        .collect();
+    if !rest.is_empty()
+        || digits.len() != count
+        || digits.iter().any(|digit| *digit > 9999)
+        || scale > NUMERIC_MAX_SCALE
+    {
+        return None;
+    }
+    Some(numeric_from_digits(
+        sign,
+        weight,
+        usize::from(scale),
+        &digits,
+    ))
+}
+
+fn numeric_from_digits(sign: &str, weight: i16, scale: usize, digits: &[u16]) -> String {
+    // The digit of base 10000 at `position`, where 0 is the units; those not sent are zero.
+    let digit = |position: i32| -> u16 {
+        usize::try_from(i32::from(weight) - position)
+            .ok()
+            .and_then(|index| digits.get(index))
+            .map_or(0, |d| *d)
+    };
+    let mut out = sign.to_owned();
+    let highest = i32::from(weight);
+    if highest < 0 || digits.is_empty() {
+        out.push('0');
+    } else {
+        push(&mut out, format_args!("{}", digit(highest)));
+        for position in (0..highest).rev() {
+            push(&mut out, format_args!("{:04}", digit(position)));
+        }
+    }
+    if scale > 0 {
+        out.push('.');
+        let end = out.len() + scale;
+        let mut position = -1;
+        while out.len() < end {
+            push(&mut out, format_args!("{:04}", digit(position)));
+            position -= 1;
+        }
+        out.truncate(end);
+    }
+    out
+}
