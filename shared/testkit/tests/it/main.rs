@@ -1,0 +1,4 @@
+//! The kit, used as a test would.
+
+#[cfg(test)]
+mod postgres;
