@@ -13,6 +13,8 @@ create table users (
     is_disabled boolean not null default false,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    -- Kept by users_credentials_changed: sessions that began with an earlier password end.
+    password_changed_at timestamptz not null default now(),
     deleted_at timestamptz
 );
 create unique index users_username_key on users (username) where deleted_at is null;
@@ -37,10 +39,35 @@ create table databases (
     is_disabled boolean not null default false,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    -- Kept by databases_target_changed: sessions that began with an earlier target end.
+    target_changed_at timestamptz not null default now(),
     deleted_at timestamptz,
     check ((read_username is null) = (read_password_sealed is null))
 );
 create unique index databases_name_key on databases (name) where deleted_at is null;
+
+-- clock_timestamp(), not now(): the change may wait for a login that holds the row, and counts as later than that.
+create function users_credentials_changed() returns trigger language plpgsql as $$
+begin
+    new.password_changed_at := clock_timestamp();
+    return new;
+end $$;
+create trigger users_credentials_changed before update of password_hash on users
+    for each row when (new.password_hash is distinct from old.password_hash)
+    execute function users_credentials_changed();
+
+-- A new password of the stored login is no other target: sessions that are in stay in.
+create function databases_target_changed() returns trigger language plpgsql as $$
+begin
+    new.target_changed_at := clock_timestamp();
+    return new;
+end $$;
+create trigger databases_target_changed before update on databases
+    for each row when (
+        (new.host, new.port, new.database_name, new.username, new.read_username, new.ssl_mode, new.ssl_root_cert)
+        is distinct from
+        (old.host, old.port, old.database_name, old.username, old.read_username, old.ssl_mode, old.ssl_root_cert))
+    execute function databases_target_changed();
 
 create table grants (
     id bigint generated always as identity primary key,

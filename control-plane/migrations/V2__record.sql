@@ -33,8 +33,11 @@ create table connections (
     sqlstate text,
     -- Set by an administrator; the proxies are told.
     kill_requested_at timestamptz,
+    kill_requested_by bigint references users,
     -- False: records of it may be missing.
     audit_complete boolean not null default true,
+    -- Records of it that could not be stored for what they hold; an audit event names each.
+    refused_records bigint not null default 0,
     query_count bigint not null default 0,
     bytes_in bigint not null default 0,
     bytes_out bigint not null default 0,
@@ -104,6 +107,8 @@ create table query_rows (
     chunk integer not null,
     first_row bigint not null,
     row_count integer not null,
+    -- Day of the data key; as in queries, but a chunk may come in on another day than its statement.
+    key_day date not null,
     -- zstd, then sealed; the query's id and the chunk's number are associated data.
     data_sealed bytea not null,
     primary key (query_id, chunk)

@@ -1,0 +1,6 @@
+//! Everything sealed, hashed or derived.
+
+pub mod columns;
+pub mod data_key;
+pub mod keyring;
+pub mod password;

@@ -1,0 +1,91 @@
+//! Gives up the sessions of proxies that do not come back. Their lease is over, so they run no more; what is missing of
+//! their record is said, never hidden.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglens_core::RunId;
+use pglens_runtime::Chain;
+use serde_json::json;
+
+use super::silence_of_the_lost;
+use crate::app::App;
+use crate::service::audit::{Action, Actor, AuditEntry};
+use crate::storage::proxy_run::{LostRun, close_lost_in_txn};
+use crate::storage::quota::settle_lost_in_txn;
+use crate::storage::{StoreError, audit};
+
+/// How often silent runs are looked for.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Runs given up in one round; more wait for the next.
+const MAX_RUNS: i64 = 100;
+/// Sessions named in the audit event; their number is always told.
+const MAX_SESSIONS_NAMED: usize = 100;
+
+/// Looks for silent runs until the process is to end.
+pub async fn run(app: Arc<App>) {
+    let silence = silence_of_the_lost(app.session_defaults.lease);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if let Err(error) = sweep(&app, silence).await {
+            tracing::warn!(error = %Chain(&error), "silent proxies not looked for");
+        }
+    }
+}
+
+/// Gives up every run that was silent for `silence`, and returns them. Replicas that do so at once take a run each.
+///
+/// # Errors
+/// When storage is not available.
+pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, StoreError> {
+    let mut lost = Vec::new();
+    for run_id in app.storage.proxy_run_list_silent(silence, MAX_RUNS).await? {
+        if let Some(run) = give_up(app, run_id, silence).await? {
+            tracing::error!(
+                run.id = %run.run_id,
+                proxy.name = run.proxy_name,
+                sessions = run.sessions.len(),
+                committed_sequence = run.committed_sequence,
+                "proxy lost, its sessions are closed and their record may be incomplete"
+            );
+            lost.push(run_id);
+        }
+    }
+    Ok(lost)
+}
+
+async fn give_up(
+    app: &App,
+    run_id: RunId,
+    silence: Duration,
+) -> Result<Option<LostRun>, StoreError> {
+    let mut client = app.storage.client().await?;
+    let txn = client.transaction().await?;
+    let Some(run) = close_lost_in_txn(&txn, run_id, silence).await? else {
+        return Ok(None);
+    };
+    settle_lost_in_txn(&txn, &run.sessions).await?;
+    audit::insert_in_txn(&txn, &event(&run)).await?;
+    txn.commit().await?;
+    Ok(Some(run))
+}
+
+fn event(run: &LostRun) -> AuditEntry {
+    let sessions: Vec<String> = run
+        .sessions
+        .iter()
+        .take(MAX_SESSIONS_NAMED)
+        .map(|session| session.id.to_string())
+        .collect();
+    AuditEntry::of(Actor::System, Action::ProxyLost, "proxy_run", run.run_id).after(json!({
+        "proxy": run.proxy_name,
+        "hostname": run.hostname,
+        "last_seen_at": run.last_seen_at,
+        "committed_sequence": run.committed_sequence,
+        "connection_count": run.sessions.len(),
+        "connections": sessions,
+    }))
+}

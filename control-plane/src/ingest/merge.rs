@@ -1,0 +1,162 @@
+//! Merges the records of a batch: a start whose end is in the same batch becomes one row. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pglens_core::{QueryId, SessionId};
+use pglens_rpc::v1;
+
+use super::record::{Position, Record, RecordKind, RowChunk, SessionEnd, Statement, StatementEnd};
+
+/// A record that cannot be stored for what it holds. It is named in an audit event, and its session is no longer said
+/// to be complete; the run goes on behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Which one.
+    pub position: Position,
+    /// Why. Holds nothing of the record's content.
+    pub reason: String,
+}
+
+/// What a batch adds to a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// Statements begun.
+    pub statements: i64,
+    /// Payload from the client of the statements ended.
+    pub bytes_in: i64,
+    /// Payload to the client of the statements ended.
+    pub bytes_out: i64,
+    /// Records refused.
+    pub refused: i64,
+}
+
+/// A batch, ready to be stored.
+#[derive(Debug, Default, PartialEq)]
+pub struct Merged {
+    /// New rows.
+    pub statements: Vec<Statement>,
+    /// Ends whose start was stored before.
+    pub ends: Vec<StatementEnd>,
+    /// Captured rows.
+    pub chunks: Vec<RowChunk>,
+    /// Sessions that ended.
+    pub session_ends: Vec<SessionEnd>,
+    /// What cannot be stored.
+    pub refused: Vec<RefusedRecord>,
+}
+
+/// Merges `records`, the first of which is the run's record number `first_sequence`. `belongs` says whether a session
+/// is one of the run.
+#[must_use]
+pub fn merge(
+    first_sequence: u64,
+    records: Vec<v1::Record>,
+    belongs: impl Fn(SessionId) -> bool,
+) -> Merged {
+    let mut merged = Merged::default();
+    let mut started: HashMap<QueryId, usize> = HashMap::new();
+    for (number, message) in (first_sequence..).zip(records) {
+        match Record::read(number, message) {
+            Err(invalid) => merged.refused.push(RefusedRecord {
+                position: Position {
+                    record: number,
+                    kind: RecordKind::Unreadable,
+                    session_id: None,
+                    query_id: None,
+                },
+                reason: invalid.to_string(),
+            }),
+            Ok(record) if !belongs(record.session_id()) => {
+                merged.refuse(record.position(), "its session is not one of this run");
+            }
+            Ok(record) => merged.add(record, &mut started),
+        }
+    }
+    merged
+}
+
+impl Merged {
+    fn add(&mut self, record: Record, started: &mut HashMap<QueryId, usize>) {
+        let position = record.position();
+        match record {
+            Record::Started(statement) => {
+                if started
+                    .insert(statement.id, self.statements.len())
+                    .is_some()
+                {
+                    self.refuse(position, "the statement began twice");
+                } else {
+                    self.statements.push(statement);
+                }
+            }
+            Record::Ended(end) => {
+                let start = started
+                    .get(&end.id)
+                    .and_then(|index| self.statements.get_mut(*index));
+                match start {
+                    None => self.ends.push(end),
+                    Some(start) if start.session_id != end.session_id => {
+                        self.refuse(position, "the statement is of another session");
+                    }
+                    Some(start) if start.end.is_some() => {
+                        self.refuse(position, "the statement ended twice");
+                    }
+                    Some(start) => start.end = Some(end),
+                }
+            }
+            Record::Rows(chunk) => {
+                let start = started
+                    .get(&chunk.id)
+                    .and_then(|index| self.statements.get(*index));
+                if start.is_some_and(|start| start.session_id != chunk.session_id) {
+                    self.refuse(position, "the statement is of another session");
+                } else {
+                    self.chunks.push(chunk);
+                }
+            }
+            Record::SessionEnded(end) => self.session_ends.push(end),
+        }
+    }
+
+    /// Notes a record that cannot be stored.
+    pub fn refuse(&mut self, position: Position, reason: impl Into<String>) {
+        self.refused.push(RefusedRecord {
+            position,
+            reason: reason.into(),
+        });
+    }
+}
+
+/// What a batch adds to each session; in the order of the ids, so that concurrent batches lock in one order.
+#[must_use]
+pub fn count_sessions<'a>(
+    statements: impl IntoIterator<Item = &'a Statement>,
+    ends: impl IntoIterator<Item = &'a StatementEnd>,
+    refused: &[RefusedRecord],
+) -> Vec<(SessionId, SessionCounts)> {
+    fn add_end(counts: &mut SessionCounts, end: &StatementEnd) {
+        counts.bytes_in = counts.bytes_in.saturating_add(end.bytes_in);
+        counts.bytes_out = counts.bytes_out.saturating_add(end.bytes_out);
+    }
+    let mut counts: BTreeMap<SessionId, SessionCounts> = BTreeMap::new();
+    for statement in statements {
+        let session = counts.entry(statement.session_id).or_default();
+        session.statements += 1;
+        if let Some(end) = &statement.end {
+            add_end(session, end);
+        }
+    }
+    for end in ends {
+        add_end(counts.entry(end.session_id).or_default(), end);
+    }
+    for session_id in refused
+        .iter()
+        .filter_map(|refused| refused.position.session_id)
+    {
+        counts.entry(session_id).or_default().refused += 1;
+    }
+    counts.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Cases of merging: what becomes one row, what is refused and by which words.
+
+use super::*;
+use pglens_rpc::v1::record::Event;
+use uuid::Uuid;
+
+fn record(event: Event) -> v1::Record {
+    v1::Record { event: Some(event) }
+}
+
+fn started(query: u128, session: u128, sql: &str) -> v1::Record {
+    record(Event::StatementStarted(v1::StatementStarted {
+        query_id: Uuid::from_u128(query).as_bytes().to_vec(),
+        session_id: Uuid::from_u128(session).as_bytes().to_vec(),
+        sequence: 1,
+        sql: sql.to_owned(),
+        ..Default::default()
+    }))
+}
+
+fn ended(query: u128, session: u128, row_count: u64) -> v1::Record {
+    record(Event::StatementEnded(v1::StatementEnded {
+        query_id: Uuid::from_u128(query).as_bytes().to_vec(),
+        session_id: Uuid::from_u128(session).as_bytes().to_vec(),
+        row_count,
+        bytes_in: 10,
+        bytes_out: 100,
+        ..Default::default()
+    }))
+}
+
+fn rows(query: u128, session: u128, chunk: u32) -> v1::Record {
+    record(Event::RowsCaptured(v1::RowsCaptured {
+        query_id: Uuid::from_u128(query).as_bytes().to_vec(),
+        session_id: Uuid::from_u128(session).as_bytes().to_vec(),
+        chunk,
+        ..Default::default()
+    }))
+}
+
+fn session_ended(session: u128) -> v1::Record {
+    record(Event::SessionEnded(v1::SessionEnded {
+        session_id: Uuid::from_u128(session).as_bytes().to_vec(),
+        ..Default::default()
+    }))
+}
+
+fn merge_all(records: Vec<v1::Record>) -> Merged {
+    merge(1, records, |_| true)
+}
+
+fn reasons(merged: &Merged) -> Vec<(u64, &str)> {
+    merged
+        .refused
+        .iter()
+        .map(|refused| (refused.position.record, &*refused.reason))
+        .collect()
+}
+
+#[test]
+fn a_start_and_its_end_become_one_row() {
+    let merged = merge_all(vec![
+        started(1, 9, "select 1"),
+        rows(1, 9, 0),
+        started(2, 9, "select 2"),
+        ended(1, 9, 5),
+        session_ended(9),
+    ]);
+    assert_eq!(merged.statements.len(), 2);
+    assert_eq!(merged.statements[0].end.as_ref().unwrap().row_count, 5);
+    assert_eq!(merged.statements[1].end, None);
+    assert_eq!(
+        (
+            merged.ends.len(),
+            merged.chunks.len(),
+            merged.session_ends.len()
+        ),
+        (0, 1, 1)
+    );
+    assert!(merged.refused.is_empty());
+}
+
+#[test]
+fn an_end_without_its_start_is_an_update() {
+    let merged = merge_all(vec![ended(1, 9, 5)]);
+    assert_eq!((merged.statements.len(), merged.ends.len()), (0, 1));
+}
+
+#[test]
+fn contradictions_are_refused_by_name_and_the_rest_is_kept() {
+    let merged = merge_all(vec![
+        started(1, 9, "select 1"),
+        started(1, 9, "select 1"),
+        ended(1, 8, 0),
+        rows(1, 8, 0),
+        ended(1, 9, 0),
+        ended(1, 9, 0),
+        v1::Record { event: None },
+    ]);
+    assert_eq!(
+        reasons(&merged),
+        [
+            (2, "the statement began twice"),
+            (3, "the statement is of another session"),
+            (4, "the statement is of another session"),
+            (6, "the statement ended twice"),
+            (7, "field event: is missing"),
+        ]
+    );
+    assert_eq!(merged.statements.len(), 1);
+    assert!(merged.statements[0].end.is_some());
+}
+
+#[test]
+fn a_session_of_another_run_is_refused() {
+    let own = SessionId(Uuid::from_u128(9));
+    let records = vec![started(1, 9, "select 1"), started(2, 8, "select 2")];
+    let merged = merge(41, records, |session_id| session_id == own);
+    assert_eq!(merged.statements.len(), 1);
+    assert_eq!(
+        reasons(&merged),
+        [(42, "its session is not one of this run")]
+    );
+}
+
+#[test]
+fn sessions_are_counted() {
+    let merged = merge_all(vec![
+        started(1, 9, "a"),
+        ended(1, 9, 0),
+        started(2, 9, "b"),
+        ended(3, 8, 0),
+        started(1, 9, "twice"),
+    ]);
+    let counts = count_sessions(&merged.statements, &merged.ends, &merged.refused);
+    let counts: Vec<_> = counts.into_iter().map(|(_, counts)| counts).collect();
+    let expected = [
+        SessionCounts {
+            statements: 0,
+            bytes_in: 10,
+            bytes_out: 100,
+            refused: 0,
+        },
+        SessionCounts {
+            statements: 2,
+            bytes_in: 10,
+            bytes_out: 100,
+            refused: 1,
+        },
+    ];
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn what_storage_cannot_hold_is_replaced() {
+    let merged = merge_all(vec![started(1, 9, "select '\0'")]);
+    assert_eq!(merged.statements[0].sql, "select '␀'");
+}

@@ -1,0 +1,329 @@
+//! The records of a batch as storage keeps them: typed, bounded, storable. Conversion from the contract between the
+//! planes happens here and nowhere else.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use pglens_core::{QueryId, SessionId};
+use pglens_rpc::convert::{InvalidField, query_id, session_id};
+use pglens_rpc::v1;
+use serde_json::{Value, json};
+
+use super::text::{bounded, storable};
+
+/// SQLSTATEs have five characters; the column is indexed.
+const SQLSTATE_BYTES: usize = 5;
+/// Kinds, tags, fingerprints and names of rules: words of the proxy's own making.
+const WORD_BYTES: usize = 256;
+/// Error messages are whole sentences of the target, which may quote a value.
+const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The start of a statement, with its end when both came in one batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// Position in the run's record.
+    pub record: u64,
+    /// Made by the proxy.
+    pub id: QueryId,
+    /// The session it ran in.
+    pub session_id: SessionId,
+    /// Counts the statements of the session from 1.
+    pub sequence: i64,
+    /// Its text.
+    pub sql: String,
+    /// "SELECT", "COPY", ...
+    pub kind: String,
+    /// Equal for statements that differ in constants only.
+    pub fingerprint: String,
+    /// As bound, not yet sealed.
+    pub parameters: Vec<v1::Parameter>,
+    /// By the proxy's clock.
+    pub started_at: DateTime<Utc>,
+    /// Absent while it runs.
+    pub end: Option<StatementEnd>,
+}
+
+/// The end of a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatementEnd {
+    /// Position in the run's record.
+    pub record: u64,
+    /// The statement.
+    pub id: QueryId,
+    /// The session it ran in.
+    pub session_id: SessionId,
+    /// From its start.
+    pub duration_us: i64,
+    /// From its start to the first row.
+    pub first_row_us: Option<i64>,
+    /// Rows of the result, kept or not.
+    pub row_count: i64,
+    /// Payload from the client.
+    pub bytes_in: i64,
+    /// Payload to the client.
+    pub bytes_out: i64,
+    /// As PostgreSQL says it.
+    pub command_tag: String,
+    /// Empty: it succeeded.
+    pub sqlstate: String,
+    /// Of the target, or of the refusal.
+    pub error_message: String,
+    /// The rule that refused it; empty: it ran.
+    pub refusal: String,
+    /// The result's columns, as the API shows them.
+    pub columns: Option<Value>,
+    /// Some rows were not kept.
+    pub rows_truncated: bool,
+    /// Rows kept.
+    pub captured_rows: i64,
+    /// Bytes of rows kept.
+    pub captured_bytes: i64,
+    /// BLAKE3 over the whole result.
+    pub result_digest: Option<Vec<u8>>,
+    /// "I", "T", "E" or empty.
+    pub transaction_status: String,
+    /// The connection broke before it was known.
+    pub outcome_unknown: bool,
+}
+
+/// A chunk of a statement's rows, not yet sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowChunk {
+    /// Position in the run's record.
+    pub record: u64,
+    /// The statement.
+    pub id: QueryId,
+    /// The session it ran in.
+    pub session_id: SessionId,
+    /// Counts the chunks from 0.
+    pub chunk: i32,
+    /// Number of its first row.
+    pub first_row: i64,
+    /// Rows in it.
+    pub row_count: i32,
+    /// Wire messages.
+    pub data: Bytes,
+}
+
+/// The end of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionEnd {
+    /// Position in the run's record.
+    pub record: u64,
+    /// The session.
+    pub session_id: SessionId,
+    /// By the proxy's clock.
+    pub ended_at: DateTime<Utc>,
+    /// "client_closed", ...
+    pub reason: String,
+    /// What the client was told; empty when it left by itself.
+    pub sqlstate: String,
+    /// Statements counted against the quota.
+    pub queries_used: i64,
+    /// Bytes counted against the quota.
+    pub bytes_used: i64,
+    /// Payload from the client in all.
+    pub bytes_in: i64,
+    /// Payload to the client in all.
+    pub bytes_out: i64,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// A statement began.
+    Started(Statement),
+    /// Rows of it.
+    Rows(RowChunk),
+    /// It ended.
+    Ended(StatementEnd),
+    /// Its session ended.
+    SessionEnded(SessionEnd),
+}
+
+impl Record {
+    /// Reads the record at position `record` of the run.
+    ///
+    /// # Errors
+    /// When it lacks what storage needs: its event, or an id.
+    pub fn read(record: u64, message: v1::Record) -> Result<Self, InvalidField> {
+        use v1::record::Event;
+        match message
+            .event
+            .ok_or_else(|| InvalidField::missing("event"))?
+        {
+            Event::StatementStarted(started) => read_started(record, started).map(Self::Started),
+            Event::RowsCaptured(rows) => read_rows(record, rows).map(Self::Rows),
+            Event::StatementEnded(ended) => read_ended(record, ended).map(Self::Ended),
+            Event::SessionEnded(ended) => read_session_ended(record, ended).map(Self::SessionEnded),
+        }
+    }
+
+    /// The session it belongs to.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        match self {
+            Self::Started(statement) => statement.session_id,
+            Self::Rows(chunk) => chunk.session_id,
+            Self::Ended(end) => end.session_id,
+            Self::SessionEnded(end) => end.session_id,
+        }
+    }
+
+    /// Its place in the record, for a report about it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let (record, kind, query_id) = match self {
+            Self::Started(statement) => (
+                statement.record,
+                RecordKind::StatementStarted,
+                Some(statement.id),
+            ),
+            Self::Rows(chunk) => (chunk.record, RecordKind::RowsCaptured, Some(chunk.id)),
+            Self::Ended(end) => (end.record, RecordKind::StatementEnded, Some(end.id)),
+            Self::SessionEnded(end) => (end.record, RecordKind::SessionEnded, None),
+        };
+        Position {
+            record,
+            kind,
+            session_id: Some(self.session_id()),
+            query_id,
+        }
+    }
+}
+
+/// What kind of record it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A start.
+    StatementStarted,
+    /// Rows.
+    RowsCaptured,
+    /// An end.
+    StatementEnded,
+    /// The end of a session.
+    SessionEnded,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl RecordKind {
+    /// Its name in audit events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StatementStarted => "statement_started",
+            Self::RowsCaptured => "rows_captured",
+            Self::StatementEnded => "statement_ended",
+            Self::SessionEnded => "session_ended",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Where in the run's record something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Counts the records of the run.
+    pub record: u64,
+    /// What it is.
+    pub kind: RecordKind,
+    /// The session it names.
+    pub session_id: Option<SessionId>,
+    /// The statement it names.
+    pub query_id: Option<QueryId>,
+}
+
+fn read_started(record: u64, started: v1::StatementStarted) -> Result<Statement, InvalidField> {
+    let id = query_id(&started.query_id)?;
+    Ok(Statement {
+        record,
+        id,
+        session_id: session_id(&started.session_id)?,
+        sequence: count(started.sequence),
+        sql: storable(started.sql),
+        kind: bounded(&started.kind, WORD_BYTES).into_owned(),
+        fingerprint: bounded(&started.fingerprint, WORD_BYTES).into_owned(),
+        parameters: started.parameters,
+        started_at: instant(started.started_at_unix_us),
+        end: None,
+    })
+}
+
+fn read_rows(record: u64, rows: v1::RowsCaptured) -> Result<RowChunk, InvalidField> {
+    let small = |field, number: u32| {
+        i32::try_from(number)
+            .map_err(|_| InvalidField::new(field, format!("{number} is too large")))
+    };
+    Ok(RowChunk {
+        record,
+        id: query_id(&rows.query_id)?,
+        session_id: session_id(&rows.session_id)?,
+        chunk: small("chunk", rows.chunk)?,
+        first_row: count(rows.first_row),
+        row_count: small("row_count", rows.row_count)?,
+        data: rows.data,
+    })
+}
+
+fn read_ended(record: u64, ended: v1::StatementEnded) -> Result<StatementEnd, InvalidField> {
+    Ok(StatementEnd {
+        record,
+        id: query_id(&ended.query_id)?,
+        session_id: session_id(&ended.session_id)?,
+        duration_us: count(ended.duration_us),
+        first_row_us: ended.first_row_us.map(count),
+        row_count: count(ended.row_count),
+        bytes_in: count(ended.bytes_in),
+        bytes_out: count(ended.bytes_out),
+        command_tag: bounded(&ended.command_tag, WORD_BYTES).into_owned(),
+        sqlstate: bounded(&ended.sqlstate, SQLSTATE_BYTES).into_owned(),
+        error_message: bounded(&ended.error_message, MESSAGE_BYTES).into_owned(),
+        refusal: bounded(&ended.refusal, WORD_BYTES).into_owned(),
+        columns: columns(&ended.columns),
+        rows_truncated: ended.rows_truncated,
+        captured_rows: count(ended.captured_rows),
+        captured_bytes: count(ended.captured_bytes),
+        result_digest: Some(ended.result_digest).filter(|digest| !digest.is_empty()),
+        transaction_status: bounded(&ended.transaction_status, 1).into_owned(),
+        outcome_unknown: ended.outcome_unknown,
+    })
+}
+
+fn read_session_ended(record: u64, ended: v1::SessionEnded) -> Result<SessionEnd, InvalidField> {
+    Ok(SessionEnd {
+        record,
+        session_id: session_id(&ended.session_id)?,
+        ended_at: instant(ended.ended_at_unix_us),
+        reason: bounded(&ended.reason, WORD_BYTES).into_owned(),
+        sqlstate: bounded(&ended.sqlstate, SQLSTATE_BYTES).into_owned(),
+        queries_used: count(ended.queries_used),
+        bytes_used: count(ended.bytes_used),
+        bytes_in: count(ended.bytes_in),
+        bytes_out: count(ended.bytes_out),
+    })
+}
+
+fn columns(columns: &[v1::Column]) -> Option<Value> {
+    let column = |column: &v1::Column| {
+        json!({
+            "name": bounded(&column.name, WORD_BYTES),
+            "type_oid": column.type_oid,
+            "type_modifier": column.type_modifier,
+            "format": column.format,
+            "table_oid": column.table_oid,
+            "table_column": column.table_column,
+        })
+    };
+    (!columns.is_empty()).then(|| columns.iter().map(column).collect())
+}
+
+/// Counts beyond what storage can hold are as good as its largest.
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Times no clock shows, and those PostgreSQL cannot hold, become the nearest that it can.
+fn instant(unix_us: i64) -> DateTime<Utc> {
+    const YEAR_9999_UNIX_US: i64 = 253_370_764_800_000_000;
+    DateTime::from_timestamp_micros(unix_us.clamp(0, YEAR_9999_UNIX_US)).unwrap_or_default()
+}

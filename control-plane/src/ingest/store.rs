@@ -1,0 +1,245 @@
+//! Stores a batch: everything it changes, and the run's cursor, in one transaction.
+//!
+//! What storage refuses for its content it would refuse again for ever. Such a batch is stored record by record; those
+//! that are refused are named in an audit event, their sessions are marked incomplete, and the run goes on.
+
+use std::collections::HashSet;
+
+use pglens_core::{QueryId, RunId, SessionId};
+use serde_json::{Value, json};
+
+use super::merge::{RefusedRecord, count_sessions};
+use super::record::{Position, RecordKind};
+use super::seal::SealedBatch;
+use crate::service::audit::{Action, Actor, AuditEntry};
+use crate::storage::record::{
+    NewChunk, NewStatement, chunks_copy_in_txn, cursor_move_in_txn, statements_copy_in_txn,
+    statements_end_in_txn, statements_known_in_txn,
+};
+use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
+use crate::storage::{Storage, StoreError, Transaction, audit};
+
+/// Refused records named in one audit event; their number is always told.
+const MAX_REFUSED_NAMED: usize = 100;
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is committed; so many records were refused.
+    Committed {
+        /// Refused for what they hold.
+        refused: usize,
+    },
+    /// The run's cursor stands elsewhere: another stream of the run was there.
+    CursorMoved,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    AllAtOnce,
+    OneByOne,
+}
+
+/// Stores `batch`, which brings the run's record from `expected` to `last`.
+///
+/// # Errors
+/// When storage is not available, or fails in a way that may pass. Nothing is stored then.
+pub async fn store(
+    storage: &Storage,
+    run_id: RunId,
+    expected: u64,
+    last: u64,
+    batch: &SealedBatch,
+) -> Result<Stored, StoreError> {
+    match attempt(storage, run_id, (expected, last), batch, Mode::AllAtOnce).await {
+        Err(error) if error.refuses_content() => {
+            attempt(storage, run_id, (expected, last), batch, Mode::OneByOne).await
+        }
+        stored => stored,
+    }
+}
+
+async fn attempt(
+    storage: &Storage,
+    run_id: RunId,
+    (expected, last): (u64, u64),
+    batch: &SealedBatch,
+    mode: Mode,
+) -> Result<Stored, StoreError> {
+    let mut client = storage.client().await?;
+    let mut txn = client.transaction().await?;
+    if !cursor_move_in_txn(&txn, run_id, expected, last).await? {
+        return Ok(Stored::CursorMoved);
+    }
+    let mut refused = batch.refused.clone();
+    let statements = add_statements(&mut txn, &batch.statements, mode, &mut refused).await?;
+    let ended = statements_end_in_txn(&txn, &batch.ends).await?;
+    let (ends, without_start): (Vec<_>, Vec<_>) =
+        batch.ends.iter().partition(|end| ended.contains(&end.id));
+    for end in without_start {
+        let position = position(
+            end.record,
+            RecordKind::StatementEnded,
+            end.session_id,
+            end.id,
+        );
+        refused.push(refusal(
+            position,
+            "its statement is not one that runs in its session",
+        ));
+    }
+    add_chunks(&mut txn, &batch.chunks, &statements, mode, &mut refused).await?;
+
+    let stored = statements.iter().map(|new| &new.statement);
+    let counts = count_sessions(stored, ends, &refused);
+    sessions_count_in_txn(&txn, run_id, &counts).await?;
+    sessions_end_in_txn(&txn, run_id, &batch.session_ends).await?;
+    if !refused.is_empty() {
+        audit::insert_in_txn(&txn, &event(run_id, &refused)).await?;
+    }
+    txn.commit().await?;
+    Ok(Stored::Committed {
+        refused: refused.len(),
+    })
+}
+
+async fn add_statements<'a>(
+    txn: &mut Transaction<'_>,
+    statements: &'a [NewStatement],
+    mode: Mode,
+    refused: &mut Vec<RefusedRecord>,
+) -> Result<Vec<&'a NewStatement>, StoreError> {
+    let all: Vec<&NewStatement> = statements.iter().collect();
+    if mode == Mode::AllAtOnce {
+        statements_copy_in_txn(txn, &all).await?;
+        return Ok(all);
+    }
+    let mut added = Vec::with_capacity(all.len());
+    for new in all {
+        let attempt = txn.transaction().await?;
+        match statements_copy_in_txn(&attempt, &[new]).await {
+            Ok(()) => {
+                attempt.commit().await?;
+                added.push(new);
+            }
+            Err(error) if error.refuses_content() => {
+                attempt.rollback().await?;
+                let (record, id) = (new.statement.record, new.statement.id);
+                let session_id = new.statement.session_id;
+                let position = position(record, RecordKind::StatementStarted, session_id, id);
+                refused.push(refusal(position, words(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(added)
+}
+
+async fn add_chunks(
+    txn: &mut Transaction<'_>,
+    chunks: &[NewChunk],
+    added: &[&NewStatement],
+    mode: Mode,
+    refused: &mut Vec<RefusedRecord>,
+) -> Result<(), StoreError> {
+    let known = known_statements(txn, chunks, added).await?;
+    let mut adding = Vec::with_capacity(chunks.len());
+    for new in chunks {
+        match known.contains(&new.chunk.id) {
+            true => adding.push(new),
+            false => {
+                refused.push(refusal(
+                    chunk_position(new),
+                    "its statement is not one of its session",
+                ));
+            }
+        }
+    }
+    if mode == Mode::AllAtOnce {
+        return chunks_copy_in_txn(txn, &adding).await;
+    }
+    for new in adding {
+        let attempt = txn.transaction().await?;
+        match chunks_copy_in_txn(&attempt, &[new]).await {
+            Ok(()) => attempt.commit().await?,
+            Err(error) if error.refuses_content() => {
+                attempt.rollback().await?;
+                refused.push(refusal(chunk_position(new), words(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The statements of `chunks` that are in the record as statements of the session named.
+async fn known_statements(
+    txn: &Transaction<'_>,
+    chunks: &[NewChunk],
+    added: &[&NewStatement],
+) -> Result<HashSet<QueryId>, StoreError> {
+    // Merging has seen to it that chunks of the batch's own statements name the right session.
+    let mut known: HashSet<QueryId> = added.iter().map(|new| new.statement.id).collect();
+    let others: HashSet<(QueryId, SessionId)> = chunks
+        .iter()
+        .map(|new| (new.chunk.id, new.chunk.session_id))
+        .filter(|(id, _)| !known.contains(id))
+        .collect();
+    let others: Vec<_> = others.into_iter().collect();
+    known.extend(statements_known_in_txn(txn, &others).await?);
+    Ok(known)
+}
+
+fn position(record: u64, kind: RecordKind, session_id: SessionId, query_id: QueryId) -> Position {
+    Position {
+        record,
+        kind,
+        session_id: Some(session_id),
+        query_id: Some(query_id),
+    }
+}
+
+fn chunk_position(new: &NewChunk) -> Position {
+    position(
+        new.chunk.record,
+        RecordKind::RowsCaptured,
+        new.chunk.session_id,
+        new.chunk.id,
+    )
+}
+
+fn refusal(position: Position, reason: impl Into<String>) -> RefusedRecord {
+    RefusedRecord {
+        position,
+        reason: reason.into(),
+    }
+}
+
+/// What storage said, without the values it may quote.
+fn words(error: &StoreError) -> String {
+    match error {
+        StoreError::Postgres(error) => {
+            let code = error.code().map_or("", |code| code.code());
+            format!("storage refuses it with SQLSTATE {code}")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn event(run_id: RunId, refused: &[RefusedRecord]) -> AuditEntry {
+    let named: Vec<Value> = refused
+        .iter()
+        .take(MAX_REFUSED_NAMED)
+        .map(|RefusedRecord { position, reason }| {
+            json!({
+                "sequence": position.record,
+                "kind": position.kind.as_str(),
+                "connection_id": position.session_id,
+                "query_id": position.query_id,
+                "reason": reason,
+            })
+        })
+        .collect();
+    AuditEntry::of(Actor::System, Action::RecordRefused, "proxy_run", run_id)
+        .after(json!({ "refused_count": refused.len(), "refused": named }))
+}

@@ -1,0 +1,146 @@
+//! Every instrument of the control plane, with its unit and its closed set of labels.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram};
+use pglens_runtime::Metrics;
+
+use crate::storage::Storage;
+
+/// Upper bounds of request durations in seconds, from a cached answer to a request that hit every timeout.
+const REQUEST_SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// How an attempt to prove an identity to the API ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiLogin {
+    /// With the right password.
+    Password,
+    /// With a valid token.
+    Token,
+    /// Not at all.
+    Refused,
+}
+
+/// The instruments.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    http_requests: Counter<u64>,
+    http_seconds: Histogram<f64>,
+    api_logins: Counter<u64>,
+    logins: Counter<u64>,
+    records: Counter<u64>,
+    batches: Counter<u64>,
+}
+
+impl ControlMetrics {
+    /// Makes the instruments; those of the pool are read when metrics are asked for.
+    #[must_use]
+    pub fn new(metrics: &Metrics, storage: &Storage) -> Self {
+        let meter = metrics.meter("pglens_control_plane");
+        let pool = |name: &'static str,
+                    help: &'static str,
+                    read: fn(&deadpool_postgres::Status) -> usize| {
+            let storage = storage.clone();
+            let _registered = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |gauge| gauge.observe(read(&storage.pool_status()) as u64, &[]))
+                .build();
+        };
+        pool(
+            "pglens_storage_pool_connections",
+            "Connections to the storage database",
+            |pool| pool.size,
+        );
+        pool(
+            "pglens_storage_pool_connections_max",
+            "Most connections to the storage database",
+            |pool| pool.max_size,
+        );
+        pool(
+            "pglens_storage_pool_available",
+            "Idle connections to the storage database",
+            |pool| pool.available,
+        );
+        pool(
+            "pglens_storage_pool_waiting",
+            "Requests waiting for a storage connection",
+            |pool| pool.waiting,
+        );
+        Self {
+            http_requests: meter
+                .u64_counter("pglens_http_requests_total")
+                .with_description("REST requests by route, method and status")
+                .build(),
+            http_seconds: meter
+                .f64_histogram("pglens_http_request_duration_seconds")
+                .with_description("Time to answer a REST request")
+                .with_boundaries(REQUEST_SECONDS.to_vec())
+                .build(),
+            api_logins: meter
+                .u64_counter("pglens_api_logins_total")
+                .with_description("Credentials checked for REST and gRPC, by outcome")
+                .build(),
+            logins: meter
+                .u64_counter("pglens_logins_total")
+                .with_description("Logins through proxies, by outcome")
+                .build(),
+            records: meter
+                .u64_counter("pglens_records_total")
+                .with_description("Records of proxies, stored or refused for what they hold")
+                .build(),
+            batches: meter
+                .u64_counter("pglens_record_batches_total")
+                .with_description("Batches of records committed")
+                .build(),
+        }
+    }
+
+    /// Counts a REST request. `route` and `method` are of the route table.
+    pub fn http_request(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+    ) {
+        let labels = [
+            KeyValue::new("route", route),
+            KeyValue::new("method", method),
+        ];
+        self.http_seconds.record(took.as_secs_f64(), &labels);
+        let [route, method] = labels;
+        self.http_requests.add(
+            1,
+            &[route, method, KeyValue::new("status", i64::from(status))],
+        );
+    }
+
+    /// Counts a login through a proxy. `outcome` is "allowed" or the reason of a refusal, a closed set.
+    pub fn login(&self, outcome: &'static str) {
+        self.logins.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Counts a committed batch.
+    pub fn batch_stored(&self, records: usize, refused: usize) {
+        self.batches.add(1, &[]);
+        let stored = records.saturating_sub(refused);
+        self.records
+            .add(stored as u64, &[KeyValue::new("outcome", "stored")]);
+        self.records
+            .add(refused as u64, &[KeyValue::new("outcome", "refused")]);
+    }
+
+    /// Counts a check of credentials.
+    pub fn api_login(&self, outcome: ApiLogin) {
+        let outcome = match outcome {
+            ApiLogin::Password => "password",
+            ApiLogin::Token => "token",
+            ApiLogin::Refused => "refused",
+        };
+        self.api_logins.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+}

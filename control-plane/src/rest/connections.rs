@@ -1,0 +1,86 @@
+//! `/api/connections`.
+
+use std::sync::Arc;
+
+use pglens_core::SessionId;
+use utoipa::OpenApi;
+use uuid::Uuid;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::filters::{Filters, query};
+use super::openapi::{ConnectionList, ErrorBody};
+use super::{authenticated, reply};
+use crate::app::App;
+use crate::error::ServiceError;
+use crate::service::caller::Caller;
+use crate::service::connections::{self, Connection, ConnectionFilter};
+use crate::service::page::Paged;
+
+/// This part of the OpenAPI document.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(list, fetch, kill))]
+pub struct Doc;
+
+/// The routes.
+#[must_use]
+pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let all = warp::path!("api" / "connections");
+    let one = warp::path!("api" / "connections" / Uuid).map(SessionId);
+    let caller = authenticated(app);
+    let list = all
+        .and(warp::get())
+        .and(caller.clone())
+        .and(query())
+        .then(async |app, caller, query: String| list(app, caller, query).await)
+        .map(reply::list("connections"));
+    let fetch = one
+        .and(warp::get())
+        .and(caller.clone())
+        .then(async |id, app, caller| fetch(id, app, caller).await)
+        .map(reply::ok);
+    let kill = one
+        .and(warp::delete())
+        .and(caller)
+        .then(async |id, app, caller| kill(id, app, caller).await)
+        .map(reply::ok);
+    list.or(fetch).unify().or(kill).unify().boxed()
+}
+
+/// Lists connections, the newest first; callers who are not administrators see their own.
+#[utoipa::path(get, path = "/api/connections", tag = "connections",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("user_id" = Option<i64>, Query),
+        ("database_id" = Option<i64>, Query), ("grant_id" = Option<i64>, Query),
+        ("active" = Option<bool>, Query, description = "true: open ones; false: ended ones")),
+    responses((status = 200, body = ConnectionList), (status = "4XX", body = ErrorBody)))]
+async fn list(
+    app: Arc<App>,
+    caller: Caller,
+    query: String,
+) -> Result<Paged<Connection>, ServiceError> {
+    let mut filters = Filters::parse(&query)?;
+    let page = filters.page()?;
+    let filter = ConnectionFilter {
+        user_id: filters.value("user_id")?,
+        database_id: filters.value("database_id")?,
+        grant_id: filters.value("grant_id")?,
+        active: filters.value("active")?,
+    };
+    filters.finish()?;
+    connections::list(&app, &caller, filter, &page).await
+}
+
+/// Shows a connection.
+#[utoipa::path(get, path = "/api/connections/{id}", tag = "connections", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Connection), (status = "4XX", body = ErrorBody)))]
+async fn fetch(id: SessionId, app: Arc<App>, caller: Caller) -> Result<Connection, ServiceError> {
+    connections::fetch(&app, &caller, id).await
+}
+
+/// Ends a connection; users who are not administrators may end their own.
+#[utoipa::path(delete, path = "/api/connections/{id}", tag = "connections", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Connection), (status = "4XX", body = ErrorBody)))]
+async fn kill(id: SessionId, app: Arc<App>, caller: Caller) -> Result<Connection, ServiceError> {
+    connections::kill(&app, &caller, id).await
+}

@@ -1,0 +1,225 @@
+//! The record of statements, with what came back. For administrators; reading captured rows is recorded itself.
+
+mod rows;
+
+use pglens_core::QueryId;
+use pglens_wire::value::{Format, to_json, type_name};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::audit::{Action, AuditEntry};
+use super::caller::Caller;
+use super::page::{Page, Paged};
+use crate::app::App;
+use crate::crypto::data_key::Place;
+use crate::error::ServiceError;
+use crate::ingest::seal::decode_parameters;
+use crate::storage::query::QueryRecord;
+pub use crate::storage::query::{Query, QueryFilter};
+use rows::RowFormat;
+
+/// A row as JSON text: an array of its values.
+pub type Row = Box<RawValue>;
+
+/// A column of a result.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct QueryColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in the target's catalog.
+    pub type_oid: u32,
+    /// The type's name, where it is one of PostgreSQL's own.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+}
+
+/// A statement with its parameters and columns.
+#[derive(Debug)]
+pub struct QueryDescription {
+    /// The statement.
+    pub query: Query,
+    /// Its parameters in order.
+    pub parameters: Vec<Box<RawValue>>,
+    /// The columns of its result; `None`: it had none, or they are not known.
+    pub columns: Option<Vec<QueryColumn>>,
+}
+
+/// A statement with its parameters and the first of its rows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueryDetail {
+    /// The statement.
+    #[serde(flatten)]
+    pub query: Query,
+    /// Its parameters in order.
+    #[schema(value_type = Vec<Object>)]
+    pub parameters: Vec<Box<RawValue>>,
+    /// The columns of its result; null: it had none, or they are not known.
+    pub columns: Option<Vec<QueryColumn>>,
+    /// The first rows that were kept: arrays in column order. Those of a COPY have one element each, the line.
+    #[schema(value_type = Vec<Vec<Object>>)]
+    pub result_rows: Vec<Row>,
+    /// Where `/api/queries/{id}/rows` goes on; null: that was all.
+    pub next_cursor: Option<String>,
+}
+
+/// A page of statements, the newest first.
+///
+/// # Errors
+/// When the caller is no administrator, or storage is not available.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &QueryFilter,
+    page: &Page<Uuid>,
+) -> Result<Paged<Query>, ServiceError> {
+    caller.require_admin()?;
+    let rows = app
+        .storage
+        .query_list(filter, page.after(), page.fetch_rows())
+        .await?;
+    Ok(page.cut(rows, |query| query.id))
+}
+
+/// A statement without its rows.
+///
+/// # Errors
+/// When the caller is no administrator, it does not exist, its parameters cannot be read, or storage is not available.
+pub async fn describe(
+    app: &App,
+    caller: &Caller,
+    id: QueryId,
+) -> Result<QueryDescription, ServiceError> {
+    caller.require_admin()?;
+    let record = find(app, id).await?;
+    let parameters = parameters(app, &record).await?;
+    Ok(QueryDescription {
+        parameters,
+        columns: columns(&record),
+        query: record.query,
+    })
+}
+
+/// A statement with its parameters and the first of its rows.
+///
+/// # Errors
+/// When the caller is no administrator, it does not exist, what was captured cannot be read, or storage is not
+/// available.
+pub async fn fetch(app: &App, caller: &Caller, id: QueryId) -> Result<QueryDetail, ServiceError> {
+    caller.require_admin()?;
+    let record = find(app, id).await?;
+    let parameters = parameters(app, &record).await?;
+    let first = Page::new(None, None)?;
+    let rows = rows::read(app, id, &row_format(&record), &first).await?;
+    if !rows.items.is_empty() {
+        record_reading(app, caller, id, &first, rows.items.len()).await?;
+    }
+    Ok(QueryDetail {
+        parameters,
+        columns: columns(&record),
+        result_rows: rows.items,
+        next_cursor: rows.next_cursor,
+        query: record.query,
+    })
+}
+
+/// A page of the rows that were kept of a statement.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn list_rows(
+    app: &App,
+    caller: &Caller,
+    id: QueryId,
+    page: &Page<i64>,
+) -> Result<Paged<Row>, ServiceError> {
+    caller.require_admin()?;
+    let record = find(app, id).await?;
+    let rows = rows::read(app, id, &row_format(&record), page).await?;
+    record_reading(app, caller, id, page, rows.items.len()).await?;
+    Ok(rows)
+}
+
+/// The statement alone.
+async fn find(app: &App, id: QueryId) -> Result<QueryRecord, ServiceError> {
+    let found = app.storage.query_fetch(id).await?;
+    found.ok_or_else(|| ServiceError::not_found(format_args!("query {id}")))
+}
+
+/// Nobody sees rows before it is written down that they do.
+async fn record_reading(
+    app: &App,
+    caller: &Caller,
+    id: QueryId,
+    page: &Page<i64>,
+    count: usize,
+) -> Result<(), ServiceError> {
+    let first_row = page.after().map_or(0, |last| last.saturating_add(1));
+    let entry = AuditEntry::by(caller, Action::RowsRead, "query", id)
+        .after(json!({ "first_row": first_row, "row_count": count }));
+    Ok(app.storage.audit_insert(&entry).await?)
+}
+
+async fn parameters(app: &App, record: &QueryRecord) -> Result<Vec<Box<RawValue>>, ServiceError> {
+    let Some(sealed) = &record.parameters_sealed else {
+        return Ok(Vec::new());
+    };
+    let key = app.data_keys.for_opening(record.key_day).await?;
+    let plain = key.open(Place::Parameters(QueryId(record.query.id)), sealed)?;
+    let decoded = decode_parameters(&plain)?;
+    let shown = decoded.iter().map(|parameter| {
+        let format = format_of(parameter.format);
+        to_json(parameter.type_oid, format, parameter.value.as_deref())
+    });
+    Ok(shown.collect())
+}
+
+fn columns(record: &QueryRecord) -> Option<Vec<QueryColumn>> {
+    let columns = record.columns.as_ref()?.as_array()?;
+    let column = |column: &Value| {
+        let type_oid = number(column, "type_oid");
+        QueryColumn {
+            name: column
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            type_oid,
+            type_name: type_name(type_oid).map(str::to_owned),
+        }
+    };
+    Some(columns.iter().map(column).collect())
+}
+
+fn row_format(record: &QueryRecord) -> RowFormat {
+    let columns = record.columns.as_ref().and_then(Value::as_array);
+    let format = |column: &Value| {
+        (
+            number(column, "type_oid"),
+            format_of(number(column, "format")),
+        )
+    };
+    RowFormat(
+        columns
+            .map(|columns| columns.iter().map(format).collect())
+            .unwrap_or_default(),
+    )
+}
+
+fn number(column: &Value, field: &str) -> u32 {
+    column
+        .get(field)
+        .and_then(Value::as_u64)
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(0)
+}
+
+/// An unknown format is shown as bytes, which is what reading it as text comes to.
+fn format_of(code: u32) -> Format {
+    match code {
+        1 => Format::Binary,
+        _ => Format::Text,
+    }
+}

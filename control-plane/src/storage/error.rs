@@ -1,0 +1,166 @@
+//! What storage can answer besides rows, told apart by SQLSTATE.
+
+use deadpool_postgres::{PoolError, TimeoutType};
+use tokio_postgres::error::SqlState;
+
+use crate::error::ServiceError;
+use pglens_core::ErrorCode;
+
+/// A statement on the storage database that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The pool gave no connection in time.
+    #[error("no connection to the storage database")]
+    Pool(#[source] Box<PoolError>),
+    /// The connection broke, or the server refuses work for now.
+    #[error("the storage database is not available")]
+    Unavailable(#[source] tokio_postgres::Error),
+    /// A unique constraint stands against it.
+    #[error("{constraint} exists already")]
+    AlreadyExists {
+        /// Name of the constraint.
+        constraint: String,
+    },
+    /// A check constraint, a lock or a concurrent change stands against it.
+    #[error("{reason} stands against it")]
+    Conflict {
+        /// Name of the constraint, or what happened.
+        reason: String,
+    },
+    /// There is no such row, or a row it refers to.
+    #[error("no such row")]
+    NotFound,
+    /// Anything else, which is a defect.
+    #[error("statement on the storage database failed")]
+    Postgres(#[source] tokio_postgres::Error),
+    /// A row holds what this version does not understand.
+    #[error("column {column} is malformed: {reason}")]
+    Malformed {
+        /// The column.
+        column: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A sealed column does not open.
+    #[error("column {column} does not open")]
+    Sealed {
+        /// The column.
+        column: &'static str,
+        /// Why.
+        #[source]
+        source: crate::crypto::keyring::OpenError,
+    },
+    /// A migration failed.
+    #[error("migration failed")]
+    Migration(#[source] Box<refinery::Error>),
+}
+
+impl StoreError {
+    /// Whether it only says that every connection is in use.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Pool(error) if matches!(**error, PoolError::Timeout(TimeoutType::Wait)))
+    }
+
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Pool(_) | Self::Unavailable(_))
+    }
+
+    /// Whether the values themselves are at fault, so that trying again can never help: SQLSTATE classes 22 (data) and
+    /// 54 (limits of the server), and what is there already.
+    #[must_use]
+    pub fn refuses_content(&self) -> bool {
+        match self {
+            Self::AlreadyExists { .. } => true,
+            Self::Postgres(error) => error.code().is_some_and(|code| {
+                ["22", "23", "54"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class))
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::from(error),
+            error => Self::Pool(Box::new(error)),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            // No answer of the server: the connection could not be made, or broke.
+            return match error.is_closed() || is_io(&error) {
+                true => Self::Unavailable(error),
+                false => Self::Postgres(error),
+            };
+        };
+        let constraint = || db.constraint().unwrap_or("a constraint").to_owned();
+        match *db.code() {
+            SqlState::UNIQUE_VIOLATION => Self::AlreadyExists {
+                constraint: constraint(),
+            },
+            SqlState::FOREIGN_KEY_VIOLATION => Self::NotFound,
+            SqlState::CHECK_VIOLATION => Self::Conflict {
+                reason: constraint(),
+            },
+            SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+                Self::Conflict {
+                    reason: "a concurrent change".to_owned(),
+                }
+            }
+            SqlState::LOCK_NOT_AVAILABLE => Self::Conflict {
+                reason: "a lock".to_owned(),
+            },
+            _ if is_unavailable(db.code()) => Self::Unavailable(error),
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// Classes 08 (connection), 53 (resources), 57 (operator) and 25006 (the server is a standby now) pass by themselves.
+fn is_unavailable(code: &SqlState) -> bool {
+    ["08", "53", "57"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
+        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Pool(_) | StoreError::Unavailable(_) => Self::unavailable(error),
+            StoreError::AlreadyExists { .. } => {
+                Self::new(ErrorCode::AlreadyExists, "it exists already").with_source(error)
+            }
+            StoreError::Conflict { .. } => {
+                Self::conflict("another change came first, try again").with_source(error)
+            }
+            StoreError::NotFound => {
+                Self::new(ErrorCode::NotFound, "it does not exist").with_source(error)
+            }
+            StoreError::Postgres(_)
+            | StoreError::Malformed { .. }
+            | StoreError::Sealed { .. }
+            | StoreError::Migration(_) => Self::internal(error),
+        }
+    }
+}

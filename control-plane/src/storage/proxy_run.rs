@@ -1,0 +1,302 @@
+//! Runs of data plane processes: whose they are, when they were last heard of, how far their record is stored.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use pglens_core::{GrantId, RunId, SessionId};
+use tokio_postgres::Row;
+
+use super::{Storage, StoreError, Transaction, column};
+
+const REGISTER: &str = "insert into proxy_runs \
+     (run_id, proxy_name, hostname, version, started_at, active_sessions, record_key_sealed) \
+     values ($1, $2, $3, $4, $5, $6, $7) \
+     on conflict (run_id) do update \
+     set hostname = excluded.hostname, version = excluded.version, active_sessions = excluded.active_sessions, \
+         last_seen_at = now(), lost_at = null \
+     where proxy_runs.proxy_name = excluded.proxy_name \
+     returning record_key_sealed";
+
+const SEEN: &str = "update proxy_runs set last_seen_at = now(), lost_at = null, active_sessions = $2 \
+     where run_id = $1";
+
+const FETCH: &str = "select proxy_name, committed_sequence from proxy_runs where run_id = $1";
+
+const LIST: &str = "select r.run_id, r.proxy_name, r.hostname, r.version, r.started_at, r.last_seen_at, r.lost_at, \
+       r.committed_sequence, now() - r.last_seen_at < $3::float8 * interval '1 second' as is_attached, \
+       (select count(*) from connections c where c.run_id = r.run_id and c.ended_at is null) as active_sessions \
+     from proxy_runs r where r.run_id < $1 order by r.run_id desc limit $2";
+
+/// A run that ended in order has no open connections and is none of these.
+const SILENT: &str = "select r.run_id from proxy_runs r \
+     where r.last_seen_at < now() - $1::float8 * interval '1 second' \
+       and exists (select from connections c where c.run_id = r.run_id and c.ended_at is null) \
+     order by r.last_seen_at limit $2";
+
+const MARK_LOST: &str = "update proxy_runs set lost_at = now(), active_sessions = 0 \
+     where run_id = $1 and last_seen_at < now() - $2::float8 * interval '1 second' \
+     returning proxy_name, hostname, last_seen_at, committed_sequence";
+
+/// The record is searched by its index on (connection_id, sequence), in every partition: it is seldom needed.
+const CLOSE_LOST: &str = "with closing as ( \
+         update connections set ended_at = now(), end_reason = 'proxy_lost', audit_complete = false \
+         where run_id = $1 and ended_at is null \
+         returning id, grant_id, queries_reserved, bytes_reserved, started_at) \
+     select c.id, c.grant_id, c.queries_reserved, c.bytes_reserved, \
+         coalesce(used.queries, 0) as queries_used, coalesce(used.bytes, 0)::bigint as bytes_used \
+     from closing c left join lateral ( \
+         select count(*) filter (where q.refusal = '') as queries, \
+             sum(q.bytes_out + case when q.kind = 'COPY' then q.bytes_in else 0 end) as bytes \
+         from queries q where q.connection_id = c.id) used on true \
+     order by c.id";
+
+/// What a proxy says about itself when it attaches.
+#[derive(Debug)]
+pub struct RunRegistration<'a> {
+    /// Made by the proxy at its start.
+    pub run_id: RunId,
+    /// The name in its certificate.
+    pub proxy_name: &'a str,
+    /// Of its machine.
+    pub hostname: &'a str,
+    /// Of its program.
+    pub version: &'a str,
+    /// By its own clock.
+    pub started_at: DateTime<Utc>,
+    /// Sessions it holds.
+    pub active_sessions: i32,
+    /// Used if the run is new.
+    pub record_key_sealed: &'a [u8],
+}
+
+/// Whose a run is, and how far its record is stored.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    /// The only identity that may speak for it.
+    pub proxy_name: String,
+    /// All records up to this one are stored.
+    pub committed_sequence: i64,
+}
+
+/// A run as administrators see it.
+#[derive(Debug, Clone)]
+pub struct RunInfo {
+    /// Made by the proxy.
+    pub run_id: RunId,
+    /// The name in its certificate.
+    pub proxy_name: String,
+    /// Of its machine.
+    pub hostname: String,
+    /// Of its program.
+    pub version: String,
+    /// By its own clock.
+    pub started_at: DateTime<Utc>,
+    /// When its last heartbeat came.
+    pub last_seen_at: DateTime<Utc>,
+    /// Its sessions were given up.
+    pub lost_at: Option<DateTime<Utc>>,
+    /// It was heard of within the time given.
+    pub is_attached: bool,
+    /// Sessions that are open.
+    pub active_sessions: i64,
+    /// All records up to this one are stored.
+    pub committed_sequence: i64,
+}
+
+/// A run that fell silent with open sessions.
+#[derive(Debug)]
+pub struct LostRun {
+    /// Which one.
+    pub run_id: RunId,
+    /// The name in its certificate.
+    pub proxy_name: String,
+    /// Of its machine.
+    pub hostname: String,
+    /// When its last heartbeat came.
+    pub last_seen_at: DateTime<Utc>,
+    /// Records behind this one are missing.
+    pub committed_sequence: i64,
+    /// Its sessions, closed now.
+    pub sessions: Vec<LostSession>,
+}
+
+/// A session that was closed because its proxy is lost.
+#[derive(Debug)]
+pub struct LostSession {
+    /// Which one.
+    pub id: SessionId,
+    /// Whose quotas it holds.
+    pub grant_id: GrantId,
+    /// Statements handed out to it.
+    pub queries_reserved: i64,
+    /// Bytes handed out to it.
+    pub bytes_reserved: i64,
+    /// Statements its record shows.
+    pub queries_used: i64,
+    /// Bytes its record shows.
+    pub bytes_used: i64,
+}
+
+impl Storage {
+    /// Registers a run, or hears of it again. `None`: the run belongs to another identity. Otherwise the run's sealed
+    /// record key, the one of the first registration.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn proxy_run_register(
+        &self,
+        run: &RunRegistration<'_>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(REGISTER).await?;
+        let row = client
+            .query_opt(
+                &statement,
+                &[
+                    &run.run_id.0,
+                    &run.proxy_name,
+                    &run.hostname,
+                    &run.version,
+                    &run.started_at,
+                    &run.active_sessions,
+                    &run.record_key_sealed,
+                ],
+            )
+            .await?;
+        row.map(|row| column(&row, "record_key_sealed")).transpose()
+    }
+
+    /// Notes that a run was heard of.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or there is no such run.
+    pub async fn proxy_run_seen(
+        &self,
+        run_id: RunId,
+        active_sessions: i32,
+    ) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(SEEN).await?;
+        match client
+            .execute(&statement, &[&run_id.0, &active_sessions])
+            .await?
+        {
+            0 => Err(StoreError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// A run, if it is known.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn proxy_run_fetch(&self, run_id: RunId) -> Result<Option<RunState>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(FETCH).await?;
+        let row = client.query_opt(&statement, &[&run_id.0]).await?;
+        row.map(|row| {
+            Ok(RunState {
+                proxy_name: column(&row, "proxy_name")?,
+                committed_sequence: column(&row, "committed_sequence")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Runs older than `before`, the newest first. Those heard of within `attached_within` count as attached.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn proxy_run_list(
+        &self,
+        before: RunId,
+        limit_rows: i64,
+        attached_within: Duration,
+    ) -> Result<Vec<RunInfo>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(LIST).await?;
+        let rows = client
+            .query(
+                &statement,
+                &[&before.0, &limit_rows, &attached_within.as_secs_f64()],
+            )
+            .await?;
+        rows.iter().map(run_info).collect()
+    }
+
+    /// Runs with open sessions that were not heard of for `silence`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn proxy_run_list_silent(
+        &self,
+        silence: Duration,
+        limit_rows: i64,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(SILENT).await?;
+        let rows = client
+            .query(&statement, &[&silence.as_secs_f64(), &limit_rows])
+            .await?;
+        rows.iter()
+            .map(|row| column(row, "run_id").map(RunId))
+            .collect()
+    }
+}
+
+/// Marks a run lost and closes its sessions, unless it was heard of in the meantime.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn close_lost_in_txn(
+    txn: &Transaction<'_>,
+    run_id: RunId,
+    silence: Duration,
+) -> Result<Option<LostRun>, StoreError> {
+    let mark = txn.prepare_cached(MARK_LOST).await?;
+    let Some(run) = txn
+        .query_opt(&mark, &[&run_id.0, &silence.as_secs_f64()])
+        .await?
+    else {
+        return Ok(None);
+    };
+    let close = txn.prepare_cached(CLOSE_LOST).await?;
+    let sessions = txn.query(&close, &[&run_id.0]).await?;
+    Ok(Some(LostRun {
+        run_id,
+        proxy_name: column(&run, "proxy_name")?,
+        hostname: column(&run, "hostname")?,
+        last_seen_at: column(&run, "last_seen_at")?,
+        committed_sequence: column(&run, "committed_sequence")?,
+        sessions: sessions
+            .iter()
+            .map(lost_session)
+            .collect::<Result<_, _>>()?,
+    }))
+}
+
+fn lost_session(row: &Row) -> Result<LostSession, StoreError> {
+    Ok(LostSession {
+        id: SessionId(column(row, "id")?),
+        grant_id: GrantId(column(row, "grant_id")?),
+        queries_reserved: column(row, "queries_reserved")?,
+        bytes_reserved: column(row, "bytes_reserved")?,
+        queries_used: column(row, "queries_used")?,
+        bytes_used: column(row, "bytes_used")?,
+    })
+}
+
+fn run_info(row: &Row) -> Result<RunInfo, StoreError> {
+    Ok(RunInfo {
+        run_id: RunId(column(row, "run_id")?),
+        proxy_name: column(row, "proxy_name")?,
+        hostname: column(row, "hostname")?,
+        version: column(row, "version")?,
+        started_at: column(row, "started_at")?,
+        last_seen_at: column(row, "last_seen_at")?,
+        lost_at: column(row, "lost_at")?,
+        is_attached: column(row, "is_attached")?,
+        active_sessions: column(row, "active_sessions")?,
+        committed_sequence: column(row, "committed_sequence")?,
+    })
+}

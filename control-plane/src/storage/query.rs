@@ -1,0 +1,255 @@
+//! Reads the record of statements.
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use pglens_core::{DatabaseId, GrantId, QueryId, SessionId, UserId};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Row;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::filter::{Conditions, contains_pattern};
+use super::{Storage, StoreError, column};
+use crate::crypto::keyring::hexadecimal;
+
+/// Ids carry the time of their making by the proxy's clock; times are compared exactly, ids only to leave out days.
+const CLOCK_TOLERANCE: Duration = Duration::hours(1);
+
+/// A statement without an end whose session is over will never get one.
+const COLUMNS: &str = "q.id, q.connection_id, q.user_id, q.database_id, q.grant_id, q.sequence, q.sql, q.kind, \
+     nullif(q.fingerprint, '') as fingerprint, q.started_at, q.first_row_us, q.duration_us, q.row_count, q.bytes_in, \
+     q.bytes_out, nullif(q.command_tag, '') as command_tag, nullif(q.sqlstate, '') as sqlstate, \
+     nullif(q.error_message, '') as error_message, nullif(q.refusal, '') as refusal, \
+     nullif(q.transaction_status, '') as transaction_status, q.rows_truncated, q.captured_rows, q.captured_bytes, \
+     q.result_digest, \
+     q.outcome_unknown or (q.duration_us is null and c.ended_at is not null) as outcome_unknown";
+
+const FROM: &str = "queries q left join connections c on c.id = q.connection_id";
+
+/// One executed or refused statement.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Query {
+    /// Made by the proxy; sorts by time.
+    pub id: Uuid,
+    /// The session it ran in.
+    pub connection_id: Uuid,
+    /// Who ran it.
+    pub user_id: i64,
+    /// Where.
+    pub database_id: i64,
+    /// Under which grant.
+    pub grant_id: i64,
+    /// Counts the statements of the session from 1.
+    pub sequence: i64,
+    /// Its text.
+    pub sql: String,
+    /// For example "SELECT"; "UNKNOWN" for text the parser does not understand.
+    pub kind: String,
+    /// Equal for statements that differ in constants only; null: not parsed.
+    pub fingerprint: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// From its start to the first row; null: no row.
+    pub first_row_us: Option<i64>,
+    /// From its start to its end; null: it runs, or its outcome is unknown.
+    pub duration_us: Option<i64>,
+    /// Rows of the result, or messages of a COPY, kept or not.
+    pub row_count: i64,
+    /// Payload from the client.
+    pub bytes_in: i64,
+    /// Payload to the client.
+    pub bytes_out: i64,
+    /// As PostgreSQL says it, for example "SELECT 5".
+    pub command_tag: Option<String>,
+    /// Null: it succeeded.
+    pub sqlstate: Option<String>,
+    /// Null: it succeeded.
+    pub error_message: Option<String>,
+    /// The rule that refused it; null: it ran.
+    pub refusal: Option<String>,
+    /// "I", "T" or "E" behind it.
+    pub transaction_status: Option<String>,
+    /// Some rows were not kept.
+    pub rows_truncated: bool,
+    /// Rows kept.
+    pub captured_rows: i64,
+    /// Bytes of rows kept.
+    pub captured_bytes: i64,
+    /// BLAKE3 over the whole result, hexadecimal; null: there was none.
+    pub result_digest: Option<String>,
+    /// It is not known whether it ran to its end.
+    pub outcome_unknown: bool,
+}
+
+/// A statement with what is sealed or large.
+#[derive(Debug, Clone)]
+pub struct QueryRecord {
+    /// The statement.
+    pub query: Query,
+    /// The result's columns as they were described.
+    pub columns: Option<Value>,
+    /// Day of the key of its parameters.
+    pub key_day: NaiveDate,
+    /// Absent: it has none.
+    pub parameters_sealed: Option<Vec<u8>>,
+}
+
+/// Which statements are listed; absent fields match all.
+#[derive(Debug, Clone, Default)]
+pub struct QueryFilter {
+    /// Of this session.
+    pub connection_id: Option<SessionId>,
+    /// Of this user.
+    pub user_id: Option<UserId>,
+    /// On this database.
+    pub database_id: Option<DatabaseId>,
+    /// Under this grant.
+    pub grant_id: Option<GrantId>,
+    /// Begun then or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Begun before then.
+    pub to: Option<DateTime<Utc>>,
+    /// With this in its text, in any case.
+    pub text: Option<String>,
+    /// Ended with this.
+    pub sqlstate: Option<String>,
+    /// Refused, or not.
+    pub refused: Option<bool>,
+    /// Took at least this long.
+    pub min_duration_us: Option<i64>,
+    /// Gave at least so many rows.
+    pub min_rows: Option<i64>,
+    /// Equal but for constants.
+    pub fingerprint: Option<String>,
+}
+
+impl QueryFilter {
+    fn conditions(&self) -> Conditions {
+        let mut conditions = Conditions::default();
+        conditions.add_some("q.connection_id = $", self.connection_id.map(|id| id.0));
+        conditions.add_some("q.user_id = $", self.user_id.map(|id| id.0));
+        conditions.add_some("q.database_id = $", self.database_id.map(|id| id.0));
+        conditions.add_some("q.grant_id = $", self.grant_id.map(|id| id.0));
+        conditions.add_some("q.started_at >= $", self.from);
+        conditions.add_some(
+            "q.id >= $",
+            self.from.and_then(|from| first_id(from - CLOCK_TOLERANCE)),
+        );
+        conditions.add_some("q.started_at < $", self.to);
+        conditions.add_some(
+            "q.id < $",
+            self.to.and_then(|to| first_id(to + CLOCK_TOLERANCE)),
+        );
+        conditions.add_some("q.sql ilike $", self.text.as_deref().map(contains_pattern));
+        // The second half lets the planner use the index on failed statements.
+        conditions.add_some("q.sqlstate = $ and q.sqlstate <> ''", self.sqlstate.clone());
+        match self.refused {
+            Some(true) => conditions.add_fixed("q.refusal <> ''"),
+            Some(false) => conditions.add_fixed("q.refusal = ''"),
+            None => {}
+        }
+        conditions.add_some("q.duration_us >= $", self.min_duration_us);
+        conditions.add_some("q.row_count >= $", self.min_rows);
+        conditions.add_some("q.fingerprint = $", self.fingerprint.clone());
+        conditions
+    }
+}
+
+impl Storage {
+    /// A page of statements, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn query_list(
+        &self,
+        filter: &QueryFilter,
+        before: Option<Uuid>,
+        limit_rows: i64,
+    ) -> Result<Vec<Query>, StoreError> {
+        let mut conditions = filter.conditions();
+        conditions.add_some("q.id < $", before);
+        let limit = conditions.place(limit_rows);
+        let text = format!(
+            "select {COLUMNS} from {FROM} where {} order by q.id desc limit {limit}",
+            conditions.text()
+        );
+        let client = self.client().await?;
+        let statement = client.prepare_cached(&text).await?;
+        let rows = client.query(&statement, &conditions.parameters()).await?;
+        rows.iter().map(query).collect()
+    }
+
+    /// One statement, if it is there.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn query_fetch(&self, id: QueryId) -> Result<Option<QueryRecord>, StoreError> {
+        let text = format!(
+            "select {COLUMNS}, q.columns, q.key_day, q.parameters_sealed from {FROM} where q.id = $1"
+        );
+        let client = self.client().await?;
+        let statement = client.prepare_cached(&text).await?;
+        let row = client.query_opt(&statement, &[&id.0]).await?;
+        row.map(|row| {
+            Ok(QueryRecord {
+                query: query(&row)?,
+                columns: column(&row, "columns")?,
+                key_day: column(&row, "key_day")?,
+                parameters_sealed: column(&row, "parameters_sealed")?,
+            })
+        })
+        .transpose()
+    }
+}
+
+/// The lowest id that a `UUIDv7` made at `time` can have; `None` for times before 1970.
+#[must_use]
+pub fn first_id(time: DateTime<Utc>) -> Option<Uuid> {
+    let unix_ms = u64::try_from(time.timestamp_millis()).ok()?;
+    Some(Uuid::from_u128(u128::from(unix_ms) << 80))
+}
+
+fn query(row: &Row) -> Result<Query, StoreError> {
+    let digest: Option<&[u8]> = column(row, "result_digest")?;
+    Ok(Query {
+        id: column(row, "id")?,
+        connection_id: column(row, "connection_id")?,
+        user_id: column(row, "user_id")?,
+        database_id: column(row, "database_id")?,
+        grant_id: column(row, "grant_id")?,
+        sequence: column(row, "sequence")?,
+        sql: column(row, "sql")?,
+        kind: column(row, "kind")?,
+        fingerprint: column(row, "fingerprint")?,
+        started_at: column(row, "started_at")?,
+        first_row_us: column(row, "first_row_us")?,
+        duration_us: column(row, "duration_us")?,
+        row_count: column(row, "row_count")?,
+        bytes_in: column(row, "bytes_in")?,
+        bytes_out: column(row, "bytes_out")?,
+        command_tag: column(row, "command_tag")?,
+        sqlstate: column(row, "sqlstate")?,
+        error_message: column(row, "error_message")?,
+        refusal: column(row, "refusal")?,
+        transaction_status: column(row, "transaction_status")?,
+        rows_truncated: column(row, "rows_truncated")?,
+        captured_rows: column(row, "captured_rows")?,
+        captured_bytes: column(row, "captured_bytes")?,
+        result_digest: digest.map(hexadecimal),
+        outcome_unknown: column(row, "outcome_unknown")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_the_time_of_their_making() {
+        let now = Utc::now();
+        let id = Uuid::now_v7();
+        assert!(first_id(now).unwrap() <= id);
+        assert!(id < first_id(now + Duration::seconds(60)).unwrap());
+        assert_eq!(first_id(DateTime::UNIX_EPOCH - Duration::days(1)), None);
+    }
+}

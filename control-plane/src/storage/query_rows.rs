@@ -1,0 +1,55 @@
+//! Captured rows, chunk by chunk, as they are sealed.
+
+use chrono::NaiveDate;
+use pglens_core::QueryId;
+
+use super::{Storage, StoreError, column};
+
+const LIST: &str = "select chunk, first_row, row_count, key_day, data_sealed from query_rows \
+     where query_id = $1 and first_row + row_count > $2 and chunk > $3 order by chunk limit $4";
+
+/// A chunk of a statement's rows.
+#[derive(Debug)]
+pub struct SealedChunk {
+    /// Counts the chunks from 0.
+    pub chunk: i32,
+    /// Number of its first row, from 0.
+    pub first_row: i64,
+    /// Rows in it.
+    pub row_count: i32,
+    /// Day of its key.
+    pub key_day: NaiveDate,
+    /// Its data.
+    pub data_sealed: Vec<u8>,
+}
+
+impl Storage {
+    /// Chunks behind chunk `after` that hold row `from_row` or a later one.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn query_rows_list(
+        &self,
+        query_id: QueryId,
+        from_row: i64,
+        after: i32,
+        limit_chunks: i64,
+    ) -> Result<Vec<SealedChunk>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(LIST).await?;
+        let rows = client
+            .query(&statement, &[&query_id.0, &from_row, &after, &limit_chunks])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SealedChunk {
+                    chunk: column(row, "chunk")?,
+                    first_row: column(row, "first_row")?,
+                    row_count: column(row, "row_count")?,
+                    key_day: column(row, "key_day")?,
+                    data_sealed: column(row, "data_sealed")?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,25 @@
+//! The control plane as a whole: real PostgreSQL below, real HTTP and gRPC around it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test helper that fails is the test failing"
+)]
+
+mod admin_grpc;
+mod audit;
+mod configuration;
+mod databases;
+mod fleet;
+mod grants;
+mod login;
+mod openapi;
+mod planes;
+mod proxies;
+mod reading;
+mod record;
+mod records;
+mod sessions;
+mod support;
+mod users;
