@@ -1,0 +1,225 @@
+//! The rows of one statement: counted and digested exactly, kept up to limits, handed on in chunks.
+
+use pglens_core::limits::MAX_ROW_CHUNK_BYTES;
+
+/// A chunk is handed on when it has this size, so that rows of a long result can be read while it runs.
+const CHUNK_TARGET_BYTES: usize = 256 * 1024;
+
+/// What is kept of a result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CaptureLimits {
+    pub(crate) max_rows: u64,
+    pub(crate) max_bytes: u64,
+}
+
+/// Consecutive rows as they were on the wire.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    pub(crate) number: u32,
+    pub(crate) first_row: u64,
+    pub(crate) row_count: u32,
+    pub(crate) data: Vec<u8>,
+}
+
+/// Takes the row messages of one statement.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    limits: CaptureLimits,
+    digest: blake3::Hasher,
+    rows: u64,
+    bytes: u64,
+    kept_rows: u64,
+    kept_bytes: u64,
+    truncated: bool,
+    chunk: Vec<u8>,
+    chunk_rows: u32,
+    chunk_number: u32,
+    /// The row in progress is being kept.
+    keeps_current: bool,
+}
+
+impl Capture {
+    pub(crate) fn new(limits: CaptureLimits) -> Self {
+        Self {
+            limits,
+            digest: blake3::Hasher::new(),
+            rows: 0,
+            bytes: 0,
+            kept_rows: 0,
+            kept_bytes: 0,
+            truncated: false,
+            chunk: Vec::new(),
+            chunk_rows: 0,
+            chunk_number: 0,
+            keeps_current: false,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(crate) fn kept_rows(&self) -> u64 {
+        self.kept_rows
+    }
+
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Bytes that a chunk made now would have.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Whether a message of `total` bytes may only be taken after the chunk was handed on. `pending` bytes of rows that
+    /// were begun have not come yet.
+    pub(crate) fn must_hand_on_before(&self, pending: usize, total: usize) -> bool {
+        let held = self.chunk.len() + pending;
+        held > 0 && held + total > CHUNK_TARGET_BYTES && self.wants(total)
+    }
+
+    fn wants(&self, total: usize) -> bool {
+        !self.truncated
+            && total <= MAX_ROW_CHUNK_BYTES
+            && self.kept_rows < self.limits.max_rows
+            && self.kept_bytes + total as u64 <= self.limits.max_bytes
+    }
+
+    /// Whether a row of `total` bytes would be kept if the last one was, and not if it was not.
+    pub(crate) fn is_like_last_row(&self, total: usize) -> bool {
+        self.keeps_current == self.wants(total)
+    }
+
+    /// Begins a row message of `total` bytes, header included. Its bytes follow through [`Capture::bytes`].
+    pub(crate) fn begin(&mut self, total: usize) {
+        self.rows += 1;
+        self.keeps_current = self.wants(total);
+        if self.keeps_current {
+            self.kept_rows += 1;
+            self.kept_bytes += total as u64;
+            self.chunk_rows += 1;
+        } else {
+            // Rows are kept from the first one on without a gap: what was left out must be the rest.
+            self.truncated = true;
+        }
+    }
+
+    /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        if self.keeps_current {
+            self.chunk.extend_from_slice(bytes);
+        }
+    }
+
+    /// The rows kept since the last chunk. Only between two rows.
+    pub(crate) fn take_chunk(&mut self) -> Option<Chunk> {
+        if self.chunk.is_empty() {
+            return None;
+        }
+        let row_count = std::mem::take(&mut self.chunk_rows);
+        let number = self.chunk_number;
+        self.chunk_number += 1;
+        Some(Chunk {
+            number,
+            first_row: self.kept_rows - u64::from(row_count),
+            row_count,
+            data: std::mem::take(&mut self.chunk),
+        })
+    }
+
+    /// Gives up the rows that no chunk was made of, because the outbox will not take them.
+    pub(crate) fn abandon_chunk(&mut self) {
+        self.kept_rows -= u64::from(std::mem::take(&mut self.chunk_rows));
+        self.kept_bytes -= std::mem::take(&mut self.chunk).len() as u64;
+        self.keeps_current = false;
+        self.truncated = true;
+    }
+
+    /// The digest over all row messages; empty when there were none.
+    pub(crate) fn digest(&self) -> Vec<u8> {
+        if self.bytes == 0 {
+            return Vec::new();
+        }
+        self.digest.finalize().as_bytes().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: CaptureLimits = CaptureLimits {
+        max_rows: 3,
+        max_bytes: 1_000_000_000,
+    };
+
+    fn row(capture: &mut Capture, bytes: &[u8]) {
+        capture.begin(bytes.len());
+        capture.bytes(bytes);
+    }
+
+    #[test]
+    fn counts_and_digest_go_on_when_capture_stops() {
+        let mut capture = Capture::new(LIMITS);
+        for text in [&b"a"[..], b"bb", b"c", b"d", b"e"] {
+            row(&mut capture, text);
+        }
+        assert_eq!(
+            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
+            (5, 3, 4)
+        );
+        assert!(capture.is_truncated());
+        assert_eq!(capture.digest(), blake3::hash(b"abbcde").as_bytes());
+        let chunk = capture.take_chunk().unwrap();
+        assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
+        assert_eq!(chunk.data, b"abbc");
+        assert_eq!(capture.take_chunk(), None);
+    }
+
+    #[test]
+    fn chunks_are_numbered_and_follow_one_another() {
+        let mut capture = Capture::new(LIMITS);
+        row(&mut capture, &vec![1; CHUNK_TARGET_BYTES]);
+        assert!(capture.must_hand_on_before(0, 1));
+        capture.take_chunk().unwrap();
+        assert!(!capture.must_hand_on_before(0, 1));
+        row(&mut capture, b"x");
+        let chunk = capture.take_chunk().unwrap();
+        assert_eq!(
+            (chunk.number, chunk.first_row, chunk.row_count),
+            (1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn a_row_too_large_for_a_chunk_ends_the_capture() {
+        let mut capture = Capture::new(LIMITS);
+        row(&mut capture, b"a");
+        row(&mut capture, &vec![0; MAX_ROW_CHUNK_BYTES + 1]);
+        row(&mut capture, b"c");
+        assert_eq!((capture.rows(), capture.kept_rows()), (3, 1));
+        assert!(capture.is_truncated());
+    }
+
+    #[test]
+    fn no_rows_have_no_digest() {
+        assert!(Capture::new(LIMITS).digest().is_empty());
+    }
+
+    #[test]
+    fn abandoned_rows_are_not_counted_as_kept() {
+        let mut capture = Capture::new(LIMITS);
+        row(&mut capture, b"a");
+        capture.abandon_chunk();
+        row(&mut capture, b"b");
+        assert_eq!((capture.rows(), capture.kept_rows(), capture.kept_bytes()), (2, 0, 0));
+        assert!(capture.is_truncated() && capture.take_chunk().is_none());
+    }
+}

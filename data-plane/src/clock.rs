@@ -1,0 +1,26 @@
+//! The two clocks: one that only goes forward, for durations; one for people and records.
+
+use std::time::{Instant, SystemTime};
+
+/// One look at both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) unix_us: i64,
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            unix_us: unix_us(),
+        }
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn unix_us() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,269 @@
+//! The settings of a data plane.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglens_core::Secret;
+use pglens_runtime::config::{
+    LOG, LOG_FORMAT, SHUTDOWN_GRACE_SECONDS, parse_bool, parse_number, parse_seconds,
+};
+use pglens_runtime::listen::io_reason;
+use pglens_runtime::tls::{load_certs, load_key, provider};
+use pglens_runtime::{ConfigError, ListenSetting, Secrecy, Setting, Settings};
+use tokio_rustls::TlsAcceptor;
+
+use crate::control::channel::ControlConfig;
+use crate::net::end_point::server_end_point;
+
+/// What a PostgreSQL client offers in ALPN, and must offer when it begins with TLS at once.
+pub(crate) const ALPN: &[u8] = b"postgresql";
+
+/// The largest statement that can be recorded must fit into the half of the outbox that is for statements.
+const MIN_RECORD_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+
+const fn public(
+    name: &'static str,
+    help: &'static str,
+    default: Option<&'static str>,
+) -> Setting {
+    Setting {
+        name,
+        help,
+        default,
+        secret: Secrecy::Public,
+    }
+}
+
+/// Every setting of a data plane.
+pub const SETTINGS: &[Setting] = &[
+    public(
+        "PGL_LISTEN_ADDR",
+        "Where PostgreSQL clients connect",
+        Some(":5432"),
+    ),
+    public(
+        "PGL_OPS_ADDR",
+        "Where /livez, /readyz and /metrics are served",
+        Some(":9091"),
+    ),
+    public(
+        "PGL_CONTROL_URLS",
+        "Control planes, https://host:port separated by commas",
+        None,
+    ),
+    public(
+        "PGL_CONTROL_CA",
+        "PEM file with the CA of the control planes' certificates",
+        None,
+    ),
+    public(
+        "PGL_CONTROL_CERT",
+        "PEM file with the certificate this proxy proves itself with",
+        None,
+    ),
+    public("PGL_CONTROL_KEY", "PEM file with its private key", None),
+    public(
+        "PGL_TLS_CERT",
+        "PEM file with the certificate shown to clients",
+        None,
+    ),
+    public("PGL_TLS_KEY", "PEM file with its private key", None),
+    public(
+        "PGL_TLS_REQUIRED",
+        "Whether clients without TLS are refused",
+        Some("false"),
+    ),
+    public(
+        "PGL_CLIENT_AUTH",
+        "How clients log in: scram-sha-256, or password (only ever inside TLS)",
+        Some("scram-sha-256"),
+    ),
+    public(
+        "PGL_MAX_SESSIONS",
+        "Most client connections at once",
+        Some("2000"),
+    ),
+    public(
+        "PGL_RECORD_BUFFER_BYTES",
+        "Memory for records that the control plane has not acknowledged",
+        Some("67108864"),
+    ),
+    SHUTDOWN_GRACE_SECONDS,
+    LOG,
+    LOG_FORMAT,
+];
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    ScramSha256,
+    Password,
+}
+
+impl FromStr for ClientAuth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "scram-sha-256" => Ok(Self::ScramSha256),
+            "password" => Ok(Self::Password),
+            _ => Err(format!(
+                "\"{text}\" is not one of scram-sha-256, password"
+            )),
+        }
+    }
+}
+
+/// TLS towards clients.
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    pub(crate) acceptor: TlsAcceptor,
+    /// Channel binding data of the certificate; `None` when it has none.
+    pub(crate) end_point: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+/// A data plane's settings, read and checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) listen: ListenSetting,
+    pub(crate) operations: ListenSetting,
+    pub(crate) control: ControlConfig,
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls_required: bool,
+    pub(crate) client_auth: ClientAuth,
+    pub(crate) max_sessions: usize,
+    pub(crate) record_buffer_bytes: usize,
+    pub(crate) shutdown_grace: Duration,
+}
+
+impl Config {
+    /// Reads the settings, and the files they name.
+    ///
+    /// # Errors
+    /// When one is missing, malformed, or names a file that cannot be used.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let tls = server_tls(settings)?;
+        let tls_required = settings.required("PGL_TLS_REQUIRED", parse_bool)?;
+        if tls_required && tls.is_none() {
+            return Err(settings.invalid("PGL_TLS_REQUIRED", "needs PGL_TLS_CERT and PGL_TLS_KEY"));
+        }
+        let client_auth = settings.required("PGL_CLIENT_AUTH", str::parse)?;
+        if client_auth == ClientAuth::Password && tls.is_none() {
+            let reason = "a password is only accepted inside TLS: PGL_TLS_CERT and PGL_TLS_KEY are needed";
+            return Err(settings.invalid("PGL_CLIENT_AUTH", reason));
+        }
+        Ok(Self {
+            listen: ListenSetting::read(settings, "PGL_LISTEN_ADDR")?,
+            operations: ListenSetting::read(settings, "PGL_OPS_ADDR")?,
+            control: control(settings)?,
+            tls,
+            tls_required,
+            client_auth,
+            max_sessions: settings.required("PGL_MAX_SESSIONS", parse_number(1..=1_000_000))?,
+            record_buffer_bytes: settings.required(
+                "PGL_RECORD_BUFFER_BYTES",
+                parse_number(MIN_RECORD_BUFFER_BYTES..=usize::MAX / 4),
+            )?,
+            shutdown_grace: settings.required(SHUTDOWN_GRACE_SECONDS.name, parse_seconds)?,
+        })
+    }
+}
+
+fn control(settings: &Settings) -> Result<ControlConfig, ConfigError> {
+    let config = ControlConfig {
+        urls: settings.required("PGL_CONTROL_URLS", control_urls)?,
+        ca: settings.required("PGL_CONTROL_CA", read_file)?,
+        certificate: settings.required("PGL_CONTROL_CERT", read_file)?,
+        key: settings
+            .required("PGL_CONTROL_KEY", read_file)
+            .map(Secret::new)?,
+    };
+    // The files are parsed here so that the setting at fault is named; the connections parse them again.
+    settings.required("PGL_CONTROL_CA", |path| load_certs(Path::new(path)))?;
+    settings.required("PGL_CONTROL_CERT", |path| load_certs(Path::new(path)))?;
+    settings.required("PGL_CONTROL_KEY", |path| load_key(Path::new(path)))?;
+    Ok(config)
+}
+
+fn control_urls(text: &str) -> Result<Vec<String>, String> {
+    text.split(',')
+        .map(str::trim)
+        .map(|url| match url.strip_prefix("https://") {
+            Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => {
+                Ok(url.to_owned())
+            }
+            _ => Err(format!("\"{url}\" is not of the form https://host:port")),
+        })
+        .collect()
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {}", io_reason(&error)))
+}
+
+fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ConfigError> {
+    let certificates = settings.optional("PGL_TLS_CERT", |path| load_certs(Path::new(path)))?;
+    let key = settings.optional("PGL_TLS_KEY", |path| load_key(Path::new(path)))?;
+    let (certificates, key) = match (certificates, key) {
+        (Some(certificates), Some(key)) => (certificates, key),
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(settings.invalid("PGL_TLS_CERT", "needs PGL_TLS_KEY as well")),
+        (None, Some(_)) => return Err(settings.invalid("PGL_TLS_KEY", "needs PGL_TLS_CERT as well")),
+    };
+    let end_point = certificates.first().and_then(|leaf| server_end_point(leaf));
+    let config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(certificates, key)
+        });
+    let mut config = config.map_err(|error| settings.invalid("PGL_TLS_CERT", error))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Some(ServerTls {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        end_point,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(pairs: &[(&'static str, &str)]) -> String {
+        let pairs = pairs.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let settings = Settings::from_pairs(SETTINGS, pairs).unwrap();
+        Config::from_settings(&settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_setting() {
+        assert_eq!(
+            error(&[("PGL_TLS_REQUIRED", "true")]),
+            "PGL_TLS_REQUIRED (given by the program): needs PGL_TLS_CERT and PGL_TLS_KEY"
+        );
+        assert_eq!(
+            error(&[("PGL_CONTROL_URLS", "http://x:1")]),
+            "PGL_CONTROL_URLS (given by the program): \"http://x:1\" is not of the form https://host:port"
+        );
+        assert!(error(&[]).starts_with("PGL_CONTROL_URLS"));
+        let missing = error(&[
+            ("PGL_CONTROL_URLS", "https://a:1,https://b:2"),
+            ("PGL_CONTROL_CA", "/nonexistent/ca.pem"),
+        ]);
+        assert_eq!(
+            missing,
+            "PGL_CONTROL_CA (given by the program): cannot read /nonexistent/ca.pem: no such file or directory"
+        );
+        assert!(error(&[("PGL_CLIENT_AUTH", "password")]).contains("only accepted inside TLS"));
+        assert!(error(&[("PGL_TLS_CERT", "/nonexistent")]).starts_with("PGL_TLS_CERT"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Everything that passes between this proxy and the control planes, and what follows from it for sessions here.
+
+pub(crate) mod allowed;
+pub(crate) mod attach;
+pub(crate) mod channel;
+pub(crate) mod lease;
+pub(crate) mod login;
+pub(crate) mod publish;
+pub(crate) mod registry;
+
+pub(crate) use allowed::{Allowed, Target};
+pub(crate) use channel::ControlPlanes;
+pub(crate) use lease::LeaseClock;
+pub(crate) use registry::{Registration, Registry, SessionMessages};

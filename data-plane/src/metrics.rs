@@ -1,0 +1,193 @@
+//! All instruments of the data plane. Labels come from closed sets, never from names, hosts or SQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+
+use crate::audit::Outbox;
+
+/// Logins take from a millisecond to the patience of a person.
+const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// How a login ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LoginOutcome {
+    Allowed,
+    Denied,
+    ControlPlaneUnavailable,
+    ClientGone,
+}
+
+impl LoginOutcome {
+    fn label(self) -> KeyValue {
+        let outcome = match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::ControlPlaneUnavailable => "control_plane_unavailable",
+            Self::ClientGone => "client_gone",
+        };
+        KeyValue::new("outcome", outcome)
+    }
+}
+
+/// How a statement ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StatementOutcome {
+    Succeeded,
+    Failed,
+    Refused,
+    Unknown,
+}
+
+impl StatementOutcome {
+    fn label(self) -> KeyValue {
+        let outcome = match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        };
+        KeyValue::new("outcome", outcome)
+    }
+}
+
+/// Which way bytes of rows and COPY data went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Direction {
+    ToClient,
+    ToTarget,
+}
+
+/// The instruments.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    sessions_active: UpDownCounter<i64>,
+    connections_refused: Counter<u64>,
+    logins: Counter<u64>,
+    login_seconds: Histogram<f64>,
+    target_connect_seconds: Histogram<f64>,
+    statements: Counter<u64>,
+    refusals: Counter<u64>,
+    bytes: Counter<u64>,
+    attached: Gauge<u64>,
+    cancel_requests: Counter<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &pglens_runtime::Metrics, outbox: &Arc<Outbox>) -> Arc<Self> {
+        let meter = registry.meter("pglens-data-plane");
+        let seconds = |name, help| {
+            meter
+                .f64_histogram(name)
+                .with_description(help)
+                .with_boundaries(SECONDS_BUCKETS.to_vec())
+                .build()
+        };
+        let counter = |name, help| meter.u64_counter(name).with_description(help).build();
+        let depth = Arc::clone(outbox);
+        meter
+            .u64_observable_gauge("pglens_record_outbox_records")
+            .with_description("Records that the control plane has not acknowledged")
+            .with_callback(move |gauge| gauge.observe(depth.depth().records as u64, &[]))
+            .build();
+        let depth = Arc::clone(outbox);
+        meter
+            .u64_observable_gauge("pglens_record_outbox_bytes")
+            .with_description("Bytes of records that the control plane has not acknowledged")
+            .with_callback(move |gauge| gauge.observe(depth.depth().bytes as u64, &[]))
+            .build();
+        Arc::new(Self {
+            sessions_active: meter
+                .i64_up_down_counter("pglens_sessions_active")
+                .with_description("Sessions that were let in and have not ended")
+                .build(),
+            connections_refused: counter(
+                "pglens_connections_refused_total",
+                "Connections refused because there were too many",
+            ),
+            logins: counter("pglens_logins_total", "Logins by outcome"),
+            login_seconds: seconds(
+                "pglens_login_duration_seconds",
+                "From the startup packet to the decision",
+            ),
+            target_connect_seconds: seconds(
+                "pglens_target_connect_duration_seconds",
+                "From dialling the target to its readiness",
+            ),
+            statements: counter("pglens_statements_total", "Statements by outcome"),
+            refusals: counter("pglens_refusals_total", "Refused statements by rule"),
+            bytes: counter(
+                "pglens_session_bytes_total",
+                "Payload bytes by direction, counted when their session ends",
+            ),
+            attached: meter
+                .u64_gauge("pglens_control_plane_attached")
+                .with_description("1 while attached to a control plane")
+                .build(),
+            cancel_requests: counter(
+                "pglens_cancel_requests_total",
+                "Cancel requests by outcome",
+            ),
+        })
+    }
+
+    /// Counts a session until the guard is dropped.
+    pub(crate) fn session(self: &Arc<Self>) -> ActiveSession {
+        self.sessions_active.add(1, &[]);
+        ActiveSession(Arc::clone(self))
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.add(1, &[]);
+    }
+
+    pub(crate) fn login(&self, outcome: LoginOutcome, took: Duration) {
+        self.logins.add(1, &[outcome.label()]);
+        self.login_seconds
+            .record(took.as_secs_f64(), &[outcome.label()]);
+    }
+
+    pub(crate) fn target_connected(&self, took: Duration) {
+        self.target_connect_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    pub(crate) fn statement(&self, outcome: StatementOutcome) {
+        self.statements.add(1, &[outcome.label()]);
+    }
+
+    /// `rule` is one of the names in the code of the guards.
+    pub(crate) fn refusal(&self, rule: &'static str) {
+        self.refusals.add(1, &[KeyValue::new("rule", rule)]);
+    }
+
+    pub(crate) fn row_bytes(&self, direction: Direction, bytes: u64) {
+        let direction = match direction {
+            Direction::ToClient => "to_client",
+            Direction::ToTarget => "to_target",
+        };
+        self.bytes
+            .add(bytes, &[KeyValue::new("direction", direction)]);
+    }
+
+    pub(crate) fn attached(&self, attached: bool) {
+        self.attached.record(u64::from(attached), &[]);
+    }
+
+    pub(crate) fn cancel_request(&self, forwarded: bool) {
+        let outcome = if forwarded { "forwarded" } else { "ignored" };
+        self.cancel_requests
+            .add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+}
+
+/// Counts one session while it lives.
+#[derive(Debug)]
+pub(crate) struct ActiveSession(Arc<Metrics>);
+
+impl Drop for ActiveSession {
+    fn drop(&mut self) {
+        self.0.sessions_active.add(-1, &[]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Judges the texts a client sends by its grant, and what a refused one is told.
+
+use std::sync::Arc;
+
+use pglens_core::{AccessLevel, ErrorCode};
+use pglens_policy::{Analysis, AnalysisCache, ControlGuard, ReadGuard, Refusal};
+
+use crate::control::allowed::Grant;
+
+/// What of a statement is recorded must fit into one message to the control plane with room to spare.
+pub(crate) const MAX_RECORDED_STATEMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Decides about texts for one session.
+#[derive(Clone)]
+pub(crate) struct Judge {
+    cache: AnalysisCache,
+    level: AccessLevel,
+    controls: ControlGuard,
+}
+
+/// A text with what is known of it and whether it may run.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// As it is recorded: bytes that are not UTF-8 are replaced.
+    pub(crate) text: Arc<str>,
+    pub(crate) analysis: Arc<Analysis>,
+    pub(crate) verdict: Result<(), Refusal>,
+}
+
+impl Judge {
+    pub(crate) fn new(cache: AnalysisCache, grant: &Grant) -> Self {
+        Self {
+            cache,
+            level: grant.access_level,
+            controls: ControlGuard {
+                block_copy: grant.block_copy,
+                block_ddl: grant.block_ddl,
+            },
+        }
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.level == AccessLevel::Read
+    }
+
+    /// Judges the text of a Query or Parse message.
+    pub(crate) fn text(&self, bytes: &[u8]) -> Judged {
+        let text: Arc<str> = String::from_utf8_lossy(bytes).into();
+        let analysis = self.cache.get(&text);
+        let is_utf8 = text.as_bytes() == bytes;
+        let verdict = self.verdict(&analysis, is_utf8);
+        Judged {
+            text,
+            analysis,
+            verdict,
+        }
+    }
+
+    fn verdict(&self, analysis: &Analysis, is_utf8: bool) -> Result<(), Refusal> {
+        let guarded = self.is_read() || self.controls != ControlGuard::default();
+        if guarded && !is_utf8 {
+            // What the parser sees would not be what the server reads.
+            return Err(Refusal {
+                rule: "guard.not_utf8",
+                code: self.code(),
+                message: "statements must be valid UTF-8".to_owned(),
+                detail: Some("This grant only allows statements that PgLens can read.".to_owned()),
+                hint: Some("Use client_encoding UTF8.".to_owned()),
+            });
+        }
+        if self.is_read() {
+            ReadGuard::check(analysis)?;
+        }
+        self.controls.check(analysis)
+    }
+
+    /// Judges a call through the function call message, of which only an object id is known.
+    pub(crate) fn function_call(&self) -> Result<(), Refusal> {
+        if !self.is_read() && !self.controls.block_ddl {
+            return Ok(());
+        }
+        Err(Refusal {
+            rule: "guard.function_call",
+            code: self.code(),
+            message: "function calls by object id are not allowed by this grant".to_owned(),
+            detail: Some("What the function does cannot be seen from outside.".to_owned()),
+            hint: Some("Call the function in a SELECT statement.".to_owned()),
+        })
+    }
+
+    fn code(&self) -> ErrorCode {
+        if self.is_read() {
+            ErrorCode::ReadOnly
+        } else {
+            ErrorCode::StatementRefused
+        }
+    }
+}
+
+/// A text or a set of parameters that no record can hold.
+pub(crate) fn too_large(bytes: usize) -> Refusal {
+    Refusal {
+        rule: "record.statement_too_large",
+        code: ErrorCode::TooLarge,
+        message: format!(
+            "a statement with parameters of {bytes} bytes cannot be recorded, the most is {MAX_RECORDED_STATEMENT_BYTES}"
+        ),
+        detail: None,
+        hint: Some("Use COPY for large amounts of data.".to_owned()),
+    }
+}
+
+/// The record has no room and did not get any in time.
+pub(crate) fn no_room() -> Refusal {
+    Refusal {
+        rule: "record.full",
+        code: ErrorCode::RecordUnavailable,
+        message: "the statement cannot be recorded now and was not run".to_owned(),
+        detail: Some("The records of this proxy wait for the control plane.".to_owned()),
+        hint: Some("Try again later.".to_owned()),
+    }
+}
+
+/// The grant's statements are used up.
+pub(crate) fn queries_spent() -> Refusal {
+    Refusal {
+        rule: "quota.queries",
+        code: ErrorCode::QuotaSpent,
+        message: "the statement quota of this grant is spent".to_owned(),
+        detail: None,
+        hint: Some("Ask for another grant.".to_owned()),
+    }
+}
+
+/// The grant may have statements left, but nobody can be asked for them.
+pub(crate) fn queries_unavailable() -> Refusal {
+    Refusal {
+        rule: "quota.unavailable",
+        code: ErrorCode::QuotaSpent,
+        message: "this proxy holds no more statements of the grant's quota".to_owned(),
+        detail: Some("The control plane cannot be asked for more now.".to_owned()),
+        hint: Some("Try again later.".to_owned()),
+    }
+}
+
+/// The session holds as many named things as it may.
+pub(crate) fn too_many(what: &'static str) -> Refusal {
+    Refusal {
+        rule: "session.too_many",
+        code: ErrorCode::TooLarge,
+        message: format!("too many {what} in this session"),
+        detail: None,
+        hint: Some("Close those that are no longer used.".to_owned()),
+    }
+}

@@ -1,0 +1,7 @@
+//! What a session may do: the judge of its statements, the quota, and the words for what is refused.
+
+pub(crate) mod judge;
+pub(crate) mod quota;
+
+pub(crate) use judge::Judge;
+pub(crate) use quota::Quota;

@@ -1,0 +1,244 @@
+//! Puts the data plane together, and takes it apart in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pglens_core::RunId;
+use pglens_policy::AnalysisCache;
+use pglens_runtime::{ConfigError, Fatal, Readiness, serve_operations};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::audit::Outbox;
+use crate::clock::unix_us;
+use crate::config::Config;
+use crate::control::attach::{Attach, COMPONENT};
+use crate::control::channel::InvalidControlPlane;
+use crate::control::publish::Publisher;
+use crate::control::registry::Registry;
+use crate::control::{ControlPlanes, LeaseClock};
+use crate::listener;
+use crate::metrics::Metrics;
+use crate::session::SessionDeps;
+
+/// Name of the listener in `/readyz`.
+const LISTENER: &str = "listener";
+/// Quota requests of all sessions that wait for the stream; a session whose request finds no place asks again.
+const QUOTA_REQUEST_QUEUE: usize = 1024;
+/// After the grace period: sessions that were told to end at once.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last records may take to be acknowledged.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a data plane listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// For PostgreSQL clients.
+    pub proxy: SocketAddr,
+    /// For `/livez`, `/readyz` and `/metrics`.
+    pub operations: SocketAddr,
+}
+
+/// Why a data plane does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A control plane's URL or certificate cannot be used.
+    #[error("the control plane cannot be connected to")]
+    ControlPlane(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A listener that was bound has no address.
+    #[error("a listener has no address")]
+    NoAddress(#[source] std::io::Error),
+}
+
+impl Fatal for RunError {
+    fn config_error(&self) -> Option<&ConfigError> {
+        match self {
+            Self::Config(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<InvalidControlPlane> for RunError {
+    fn from(error: InvalidControlPlane) -> Self {
+        Self::ControlPlane(Box::new(error))
+    }
+}
+
+/// Runs until `shutdown` is cancelled and everything has come to its end. `ready` learns the addresses as soon as
+/// clients can connect.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn run(
+    config: Config,
+    shutdown: CancellationToken,
+    ready: oneshot::Sender<Bound>,
+) -> Result<(), RunError> {
+    let proxy = config.listen.bind().await?;
+    let operations = config.operations.bind().await?;
+    let bound = Bound {
+        proxy: proxy.local_addr().map_err(RunError::NoAddress)?,
+        operations: operations.local_addr().map_err(RunError::NoAddress)?,
+    };
+    let plane = DataPlane::start(&config, operations)?;
+    tracing::info!(listen = %bound.proxy, operations = %bound.operations, run.id = %plane.deps.run_id, "data plane started");
+    // Whoever started us may not care where we listen.
+    let _nobody_waits = ready.send(bound);
+    plane.serve(proxy, config, shutdown).await;
+    Ok(())
+}
+
+/// Everything that runs besides the sessions.
+struct DataPlane {
+    deps: Arc<SessionDeps>,
+    readiness: Readiness,
+    asked_to_drain: watch::Receiver<Option<Duration>>,
+    /// Ends the background tasks, in this order.
+    stop_publishing: CancellationToken,
+    stop_attaching: CancellationToken,
+    background: TaskTracker,
+}
+
+impl DataPlane {
+    fn start(config: &Config, operations: TcpListener) -> Result<Self, RunError> {
+        let run_id = RunId(Uuid::now_v7());
+        let planes = Arc::new(ControlPlanes::new(&config.control)?);
+        let outbox = Outbox::new(config.record_buffer_bytes);
+        let registry = Arc::new(Registry::default());
+        let lease = Arc::new(LeaseClock::new(Instant::now()));
+        let metric_registry = pglens_runtime::Metrics::new();
+        let metrics = Metrics::new(&metric_registry, &outbox);
+        let readiness = Readiness::new(&[COMPONENT, LISTENER]);
+        let (quota_requests, quota_request_receiver) = mpsc::channel(QUOTA_REQUEST_QUEUE);
+        let (drain, asked_to_drain) = watch::channel(None);
+        let (stop_publishing, stop_attaching) =
+            (CancellationToken::new(), CancellationToken::new());
+        let background = TaskTracker::new();
+
+        let attach = Attach {
+            run_id,
+            started_at_unix_us: unix_us(),
+            planes: Arc::clone(&planes),
+            registry: Arc::clone(&registry),
+            lease: Arc::clone(&lease),
+            outbox: Arc::clone(&outbox),
+            readiness: readiness.clone(),
+            metrics: Arc::clone(&metrics),
+            drain,
+        };
+        background.spawn(attach.run(quota_request_receiver, stop_attaching.clone()));
+        let publisher = Publisher {
+            run_id,
+            planes: Arc::clone(&planes),
+            outbox: Arc::clone(&outbox),
+        };
+        background.spawn(publisher.run(stop_publishing.clone()));
+        background.spawn(serve_operations(
+            operations,
+            readiness.clone(),
+            metric_registry,
+            stop_attaching.clone(),
+        ));
+        let deps = SessionDeps {
+            run_id,
+            tls: config.tls.clone(),
+            tls_required: config.tls_required,
+            client_auth: config.client_auth,
+            planes,
+            registry,
+            lease,
+            outbox,
+            quota_requests,
+            analyses: AnalysisCache::new(),
+            metrics,
+            drain: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        };
+        Ok(Self {
+            deps: Arc::new(deps),
+            readiness,
+            asked_to_drain,
+            stop_publishing,
+            stop_attaching,
+            background,
+        })
+    }
+
+    /// Accepts sessions until it shall not, lets them end, sends their last records, and leaves.
+    async fn serve(mut self, proxy: TcpListener, config: Config, shutdown: CancellationToken) {
+        let sessions = TaskTracker::new();
+        let stop_accepting = CancellationToken::new();
+        let accepting = tokio::spawn(listener::accept(
+            proxy,
+            config.max_sessions,
+            Arc::clone(&self.deps),
+            sessions.clone(),
+            stop_accepting.clone(),
+        ));
+        self.readiness.set(LISTENER, Ok(()));
+        let grace = tokio::select! {
+            () = shutdown.cancelled() => config.shutdown_grace,
+            grace = asked_to_drain(&mut self.asked_to_drain) => grace,
+        };
+        self.readiness.set(LISTENER, Err("draining".to_owned()));
+        stop_accepting.cancel();
+        if let Err(error) = accepting.await {
+            tracing::error!(%error, "accepting ended badly");
+        }
+        self.drain_sessions(&sessions, grace).await;
+        self.flush().await;
+        self.stop_attaching.cancel();
+        self.background.close();
+        self.background.wait().await;
+        tracing::info!("data plane stopped");
+    }
+
+    async fn drain_sessions(&self, sessions: &TaskTracker, grace: Duration) {
+        sessions.close();
+        self.deps.drain.cancel();
+        if tokio::time::timeout(grace, sessions.wait()).await.is_ok() {
+            tracing::info!("all sessions ended");
+            return;
+        }
+        tracing::warn!(sessions = sessions.len(), ?grace, "grace period over, ending remaining sessions");
+        self.deps.abort.cancel();
+        if tokio::time::timeout(ABORT_TIMEOUT, sessions.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!(sessions = sessions.len(), "sessions did not end");
+        }
+    }
+
+    async fn flush(&self) {
+        let mut room = self.deps.outbox.watch_room();
+        let flushed = async {
+            while self.deps.outbox.depth().records > 0 {
+                if room.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+            let depth = self.deps.outbox.depth();
+            tracing::error!(records = depth.records, bytes = depth.bytes, "records lost, no control plane took them");
+        }
+        self.stop_publishing.cancel();
+    }
+}
+
+/// Waits until the control plane asks; for ever once nobody is left who could.
+async fn asked_to_drain(asked: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    if let Ok(grace) = asked.wait_for(Option::is_some).await {
+        return grace.unwrap_or_default();
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,318 @@
+//! The session as a state machine: bytes of either side in, bytes for the other side out, records on the way.
+//!
+//! It owns no socket, timer or task. `from_client` and `from_target` hold the two directions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pglens_wire::backend::TransactionStatus;
+use pglens_wire::frame::FrameScanner;
+
+use super::ending::{Cancel, Ending};
+use super::exchange::{Exchange, Expected, Refused};
+use crate::audit::recorder::{Outcome, Promised};
+use crate::audit::{Recorder, StatementFacts};
+use crate::clock::Now;
+use crate::control::registry::Activity;
+use crate::policy::{Judge, Quota, judge};
+use crate::policy::quota::Taken;
+
+/// How long a statement waits for room in the record or for a slice of the quota before it is refused. A person
+/// notices, and a short break of the control plane passes.
+const STATEMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// What a direction waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Replies of the target.
+    Replies,
+    /// Room in the outbox.
+    Room,
+    /// A slice of the quota.
+    Quota,
+    /// A cancel request on its way to the target.
+    Cancel,
+}
+
+/// How far a direction got with a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Bytes of the chunk that are done with.
+    pub(crate) consumed: usize,
+    /// Bytes of the message that follows, if it must be whole before it can be judged.
+    pub(crate) needs: usize,
+    /// Why the rest of the chunk was left.
+    pub(crate) wait: Option<Wait>,
+}
+
+/// What becomes of one frame at the start of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    /// So many bytes are done with.
+    Taken(usize),
+    /// More bytes are needed: the whole message has so many.
+    NeedMore(usize),
+    Wait(Wait),
+}
+
+/// What becomes of the rest of a message that was taken before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Forward,
+    /// A row or COPY message: forwarded, and recorded.
+    Record,
+    Drop,
+}
+
+/// COPY FROM STDIN as far as the client is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyIn {
+    No,
+    /// The target takes data.
+    Active,
+}
+
+/// One session between a client and a target.
+pub(crate) struct Engine {
+    pub(super) judge: Judge,
+    pub(super) exchange: Exchange,
+    pub(super) recorder: Recorder,
+    pub(super) quota: Quota,
+    pub(super) activity: Arc<Activity>,
+    pub(super) client: FrameScanner,
+    pub(super) client_rest: Rest,
+    pub(super) target: FrameScanner,
+    pub(super) target_rest: Rest,
+    pub(super) copy_in: CopyIn,
+    pub(super) status: TransactionStatus,
+    /// The target was asked to flush its replies, because too many are outstanding.
+    pub(super) flushed: bool,
+    pub(super) target_has_told: bool,
+    client_wait: Option<(Wait, Instant)>,
+    target_wait: Option<(Wait, Instant)>,
+}
+
+/// Whether a message may go on, and as what.
+pub(crate) enum Admission {
+    Forward(Vec<Promised>),
+    Refuse(Refused),
+    Wait(Wait),
+}
+
+impl Engine {
+    pub(crate) fn new(
+        judge: Judge,
+        recorder: Recorder,
+        quota: Quota,
+        activity: Arc<Activity>,
+        status: TransactionStatus,
+    ) -> Self {
+        Self {
+            judge,
+            exchange: Exchange::new(),
+            recorder,
+            quota,
+            activity,
+            client: FrameScanner::new(),
+            client_rest: Rest::Drop,
+            target: FrameScanner::new(),
+            target_rest: Rest::Drop,
+            copy_in: CopyIn::No,
+            status,
+            flushed: false,
+            target_has_told: false,
+            client_wait: None,
+            target_wait: None,
+        }
+    }
+
+    /// Whether nothing is on its way and no statement runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.exchange.is_empty()
+    }
+
+    /// Whether a message of ours may be put in front of the target's next one.
+    pub(crate) fn is_between_target_messages(&self) -> bool {
+        self.target.is_at_boundary()
+    }
+
+    /// Bytes of the target's message in progress that have not come yet.
+    pub(crate) fn target_remaining(&self) -> usize {
+        self.target.remaining()
+    }
+
+    pub(crate) fn quota(&mut self) -> &mut Quota {
+        &mut self.quota
+    }
+
+    /// When the engine must be asked again even if no bytes come.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let waits = [self.client_wait, self.target_wait];
+        let waits = waits.into_iter().flatten();
+        let waits = waits.map(|(_, since)| since + STATEMENT_WAIT);
+        waits.chain(self.quota.next_look()).min()
+    }
+
+    /// The end of the target's stream.
+    pub(crate) fn target_closed(&self) -> Ending {
+        Ending::target_closed(self.target_has_told)
+    }
+
+    /// Decides whether statements may go on: the verdict of the guards, the quota, and a place in the record. `whole`
+    /// is what is recorded when they are refused, together.
+    pub(super) fn admit(
+        &mut self,
+        statements: Vec<StatementFacts>,
+        whole: StatementFacts,
+        verdict: Result<(), pglens_policy::Refusal>,
+        now: Now,
+    ) -> Admission {
+        let largest = statements.iter().map(StatementFacts::record_bytes).max();
+        let verdict = verdict.and_then(|()| match largest {
+            Some(bytes) if bytes > judge::MAX_RECORDED_STATEMENT_BYTES => {
+                Err(judge::too_large(bytes))
+            }
+            _ => Ok(()),
+        });
+        if let Err(refusal) = verdict {
+            return self.refuse(refusal, Some(whole), now);
+        }
+        let count = statements.len() as u64;
+        match self.quota.take_queries(count, now.instant) {
+            Taken::Yes => {}
+            Taken::Spent => return self.refuse(judge::queries_spent(), Some(whole), now),
+            Taken::NotYet if self.client_waits(Wait::Quota, now) => {
+                return Admission::Wait(Wait::Quota);
+            }
+            Taken::NotYet => return self.refuse(judge::queries_unavailable(), Some(whole), now),
+        }
+        let places: Option<Vec<_>> = statements
+            .into_iter()
+            .map(|facts| self.recorder.promise(facts))
+            .collect();
+        if let Some(places) = places {
+            self.client_wait = None;
+            return Admission::Forward(places);
+        }
+        self.quota.give_back_queries(count);
+        if self.client_waits(Wait::Room, now) {
+            return Admission::Wait(Wait::Room);
+        }
+        self.refuse(judge::no_room(), None, now)
+    }
+
+    /// Refuses a message; its record needs a place too, unless that is what is missing.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: pglens_policy::Refusal,
+        facts: Option<StatementFacts>,
+        now: Now,
+    ) -> Admission {
+        let place = match facts.map(|facts| self.recorder.promise(facts.shortened())) {
+            Some(None) if self.client_waits(Wait::Room, now) => {
+                return Admission::Wait(Wait::Room);
+            }
+            place => place.flatten(),
+        };
+        self.client_wait = None;
+        let rule = refusal.rule;
+        Admission::Refuse(Refused {
+            error: refusal.into(),
+            rule,
+            place,
+        })
+    }
+
+    /// Whether the client's direction may go on waiting.
+    pub(super) fn client_waits(&mut self, wait: Wait, now: Now) -> bool {
+        still_waits(&mut self.client_wait, wait, now)
+    }
+
+    pub(super) fn client_goes_on(&mut self) {
+        self.client_wait = None;
+    }
+
+    /// Whether the target's direction may go on waiting.
+    pub(super) fn target_waits(&mut self, wait: Wait, now: Now) -> bool {
+        still_waits(&mut self.target_wait, wait, now)
+    }
+
+    pub(super) fn target_goes_on(&mut self) {
+        self.target_wait = None;
+    }
+
+    /// Begins the record of the statement the target turns to, if the head of the queue is one.
+    pub(super) fn activate(&mut self, now: Now) {
+        if self.recorder.is_running() {
+            return;
+        }
+        match self.exchange.head() {
+            Some(Expected::Query(query)) if query.refused.is_none() => {
+                if let Some(place) = query.statements.pop_front() {
+                    self.recorder.start(place, Arc::from([]), now);
+                }
+            }
+            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
+                if let Some(place) = reply.place.take() {
+                    let columns = Arc::clone(&reply.columns);
+                    self.recorder.start(place, columns, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Completes the record when the session ends: what was forwarded and not answered may have run.
+    pub(crate) fn finish(&mut self, ending: &Ending, now: Now) {
+        let error = ending.error.as_ref();
+        let outcome = Outcome {
+            sqlstate: error.map_or_else(String::new, |error| error.sqlstate.to_string()),
+            error_message: error.map_or_else(String::new, |error| error.message.to_string()),
+            unknown: true,
+            ..Outcome::default()
+        };
+        self.recorder.can_end();
+        self.recorder.end(outcome.clone(), now);
+        let unanswered: Vec<_> = self.exchange.drain().collect();
+        for expected in unanswered {
+            match expected {
+                Expected::Query(query) if query.refused.is_none() => {
+                    for place in query.statements {
+                        self.recorder.start_and_end(place, outcome.clone(), now);
+                    }
+                }
+                Expected::Execute(reply) | Expected::FunctionCall(reply) => {
+                    if let Some(place) = reply.place {
+                        self.recorder.start_and_end(place, outcome.clone(), now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let sqlstate = error.map_or("", |error| &error.sqlstate);
+        let used = self.quota.used();
+        self.recorder.end_session(ending.reason, sqlstate, used);
+    }
+
+    /// Whether a statement may still run at the target that must not.
+    pub(crate) fn must_cancel(&self, ending: &Ending) -> bool {
+        ending.cancel == Cancel::Yes && !self.exchange.is_empty()
+    }
+
+    /// Whether the rows of the running statement can be handed on, so that the session can end without losing any.
+    pub(crate) fn can_finish(&mut self) -> bool {
+        self.recorder.can_end()
+    }
+}
+
+fn still_waits(state: &mut Option<(Wait, Instant)>, wait: Wait, now: Now) -> bool {
+    match state {
+        Some((before, since)) if *before == wait => {
+            now.instant.saturating_duration_since(*since) < STATEMENT_WAIT
+        }
+        _ => {
+            *state = Some((wait, now.instant));
+            true
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What the target still has to answer, in the order in which it will.
+//!
+//! PostgreSQL answers messages in order, so the reply at hand belongs to the oldest message that is not answered
+//! completely. After an error in the extended protocol it discards everything up to the next Sync, and so does the
+//! queue. PostgreSQL manual, sections "Extended Query" and "Pipelining".
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pglens_rpc::v1;
+
+use super::prepared::{Names, Portal, Prepared};
+use crate::audit::recorder::{Outcome, Promised};
+use crate::session::report::ClientError;
+
+/// Most messages whose replies are outstanding; a client that sends more waits until some have come.
+const MAX_EXPECTED: usize = 1024;
+
+/// A message for which the target was given a substitute that it must reject.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: ClientError,
+    pub(crate) rule: &'static str,
+    /// Place for the record; absent when there was none to be had.
+    pub(crate) place: Option<Promised>,
+}
+
+impl Refused {
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome {
+            sqlstate: self.error.sqlstate.clone().into_owned(),
+            error_message: self.error.message.clone().into_owned(),
+            refusal: Some(self.rule),
+            ..Outcome::default()
+        }
+    }
+}
+
+/// A simple query: one record for each statement that ran.
+#[derive(Debug, Default)]
+pub(crate) struct QueryReply {
+    /// Those the target has not turned to yet.
+    pub(crate) statements: VecDeque<Promised>,
+    /// The text was not understood: how many statements there are is not known, and one record stands for all.
+    pub(crate) open_ended: bool,
+    /// What the target said last, if `open_ended`.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) refused: Option<Refused>,
+}
+
+/// An Execute or function call.
+#[derive(Debug)]
+pub(crate) struct StatementReply {
+    /// Until the target has turned to it.
+    pub(crate) place: Option<Promised>,
+    pub(crate) columns: Arc<[v1::Column]>,
+    pub(crate) refused: Option<Refused>,
+}
+
+/// A message that waits for its reply.
+#[derive(Debug)]
+pub(crate) enum Expected {
+    Query(QueryReply),
+    Parse {
+        name: Box<[u8]>,
+        before: Option<Arc<Prepared>>,
+        refused: Option<Refused>,
+    },
+    Bind {
+        portal: Box<[u8]>,
+        before: Option<Arc<Portal>>,
+        refused: Option<Refused>,
+    },
+    DescribeStatement(Option<Arc<Prepared>>),
+    DescribePortal(Option<Arc<Portal>>),
+    Execute(StatementReply),
+    CloseStatement {
+        name: Box<[u8]>,
+        before: Option<Arc<Prepared>>,
+    },
+    ClosePortal {
+        portal: Box<[u8]>,
+        before: Option<Arc<Portal>>,
+    },
+    FunctionCall(StatementReply),
+    Sync,
+}
+
+impl Expected {
+    /// Whether an error in it makes the target discard everything up to the next Sync.
+    pub(crate) fn is_extended(&self) -> bool {
+        !matches!(self, Self::Query(_) | Self::FunctionCall(_) | Self::Sync)
+    }
+
+    pub(crate) fn refused(&mut self) -> Option<&mut Option<Refused>> {
+        match self {
+            Self::Query(QueryReply { refused, .. })
+            | Self::Parse { refused, .. }
+            | Self::Bind { refused, .. }
+            | Self::Execute(StatementReply { refused, .. })
+            | Self::FunctionCall(StatementReply { refused, .. }) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// Statements that were paid for and have not run.
+    fn unused_statements(&self) -> u64 {
+        match self {
+            Self::Query(query) => query.statements.len() as u64,
+            Self::Execute(reply) | Self::FunctionCall(reply) => u64::from(reply.place.is_some()),
+            _ => 0,
+        }
+    }
+}
+
+/// The queue of messages without an answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    queue: VecDeque<Expected>,
+    pub(crate) statements: Names<Prepared>,
+    pub(crate) portals: Names<Portal>,
+    /// The target discards everything until Sync, and no Sync is on its way to it.
+    skipping: bool,
+    /// Syncs that COPY FROM STDIN has swallowed, as far as can be known from here.
+    swallowed_syncs: u32,
+}
+
+impl Exchange {
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            statements: super::prepared::statements(),
+            portals: super::prepared::portals(),
+            skipping: false,
+            swallowed_syncs: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= MAX_EXPECTED
+    }
+
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    pub(crate) fn push(&mut self, expected: Expected) {
+        self.queue.push_back(expected);
+    }
+
+    pub(crate) fn push_sync(&mut self) {
+        self.skipping = false;
+        self.queue.push_back(Expected::Sync);
+    }
+
+    pub(crate) fn head(&mut self) -> Option<&mut Expected> {
+        self.queue.front_mut()
+    }
+
+    /// The head is answered.
+    pub(crate) fn pop(&mut self) -> Option<Expected> {
+        self.queue.pop_front()
+    }
+
+    /// Whether a message is waiting that could still turn out to be a COPY.
+    pub(crate) fn may_become_copy(&self) -> bool {
+        self.queue
+            .iter()
+            .any(|expected| matches!(expected, Expected::Query(_) | Expected::Execute(_)))
+    }
+
+    /// COPY FROM STDIN began: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).
+    pub(crate) fn swallow_syncs(&mut self) {
+        let before = self.queue.len();
+        self.queue
+            .retain(|expected| !matches!(expected, Expected::Sync));
+        let swallowed = before - self.queue.len();
+        self.swallowed_syncs += u32::try_from(swallowed).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn swallow_sync(&mut self) {
+        self.swallowed_syncs = self.swallowed_syncs.saturating_add(1);
+    }
+
+    /// COPY FROM STDIN ended well: what it swallowed is gone for good.
+    pub(crate) fn forget_swallowed_syncs(&mut self) {
+        self.swallowed_syncs = 0;
+    }
+
+    /// A `ReadyForQuery` came that nothing waits for: COPY failed before it swallowed a Sync.
+    pub(crate) fn take_swallowed_sync(&mut self) -> bool {
+        if self.swallowed_syncs == 0 {
+            return false;
+        }
+        self.swallowed_syncs -= 1;
+        self.skipping = false;
+        true
+    }
+
+    /// The head, a message of the extended protocol, failed: the target discards what follows up to the next Sync.
+    /// Returns the number of statements that were paid for and will not run.
+    pub(crate) fn fail_head(&mut self) -> u64 {
+        let sync = self
+            .queue
+            .iter()
+            .position(|expected| matches!(expected, Expected::Sync));
+        self.skipping = sync.is_none();
+        let discarded: Vec<_> = self
+            .queue
+            .drain(..sync.unwrap_or(self.queue.len()))
+            .collect();
+        let mut unused = 0;
+        for (index, expected) in discarded.into_iter().enumerate().rev() {
+            unused += expected.unused_statements();
+            self.take_back(expected, index == 0);
+        }
+        unused
+    }
+
+    /// Takes back what a message that failed, or was discarded, has changed.
+    fn take_back(&mut self, expected: Expected, has_failed: bool) {
+        match expected {
+            Expected::Parse { name, before, .. } => {
+                // The unnamed statement is gone as soon as the target looks at another one.
+                let before = before.filter(|_| !(has_failed && name.is_empty()));
+                self.statements.set(&name, before);
+            }
+            Expected::CloseStatement { name, before } => {
+                self.statements.set(&name, before);
+            }
+            Expected::Bind { portal, before, .. } | Expected::ClosePortal { portal, before } => {
+                self.portals.set(&portal, before);
+            }
+            _ => {}
+        }
+    }
+
+    /// Empties the queue when the session ends.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Expected> {
+        self.queue.drain(..)
+    }
+}

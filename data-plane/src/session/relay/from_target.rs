@@ -1,0 +1,443 @@
+//! Target to client: rows pass in runs, replies are attributed, errors of substitutes are replaced by ours.
+
+use std::sync::Arc;
+
+use pglens_rpc::v1;
+use pglens_wire::backend::{self, ErrorFields, TransactionStatus, tag};
+use pglens_wire::frame::{HEADER_BYTES, Header, Look};
+
+use super::ending::Ending;
+use super::engine::{CopyIn, Engine, Progress, Rest, Step, Wait};
+use super::exchange::Expected;
+use super::sql_names;
+use crate::audit::recorder::{ChunkRoom, Outcome};
+use crate::clock::Now;
+use crate::policy::quota::Taken;
+
+/// Rows from this size on pass piece by piece; smaller ones wait in the buffer until they are whole.
+const STREAMED_ROW_BYTES: usize = 8 * 1024;
+/// Other messages up to this size are read whole: the description of 1600 columns is well below.
+const MAX_WHOLE_MESSAGE_BYTES: usize = 1024 * 1024;
+/// Of larger ones this much is read before they pass: SQLSTATE and message stand at the start of an error.
+const PREFIX_BYTES: usize = 8 * 1024;
+
+impl Engine {
+    /// Takes as much of `chunk` as can go on now and appends what the client gets to `out`.
+    ///
+    /// # Errors
+    /// The end of the session.
+    pub(crate) fn target_bytes(
+        &mut self,
+        chunk: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, Ending> {
+        let mut consumed = 0;
+        loop {
+            let rest = chunk.get(consumed..).unwrap_or_default();
+            let look = self
+                .target
+                .look(rest)
+                .map_err(|_| Ending::target_protocol("a message has no possible length"))?;
+            let step = match look {
+                Look::Rest(0) | Look::Incomplete => Step::NeedMore(HEADER_BYTES),
+                Look::Rest(count) => self.target_rest(rest.get(..count).unwrap_or_default(), out),
+                Look::Frame(header) => match header.tag() {
+                    tag::DATA_ROW | tag::COPY_DATA => self.rows(header, rest, now, out)?,
+                    _ => self.reply(header, rest, now, out)?,
+                },
+            };
+            let (needs, wait) = match step {
+                Step::Taken(count) => {
+                    consumed += count;
+                    continue;
+                }
+                Step::NeedMore(needs) => (needs, None),
+                Step::Wait(wait) => (0, Some(wait)),
+            };
+            self.settle();
+            return Ok(Progress {
+                consumed,
+                needs,
+                wait,
+            });
+        }
+    }
+
+    /// After a chunk: an end that no `ReadyForQuery` is about to follow waits no longer.
+    fn settle(&mut self) {
+        let ready_follows = matches!(
+            self.exchange.head(),
+            Some(Expected::Sync | Expected::Query(_) | Expected::FunctionCall(_))
+        );
+        if !ready_follows {
+            self.recorder.flush_end();
+        }
+        self.activity.set_busy(!self.exchange.is_empty());
+    }
+
+    fn target_rest(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+        self.pass(bytes, self.target_rest, out);
+        Step::Taken(self.target.take_rest(bytes.len()))
+    }
+
+    fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Vec<u8>) {
+        match rest {
+            Rest::Drop => {}
+            Rest::Forward => out.extend_from_slice(bytes),
+            Rest::Record => {
+                self.recorder.bytes_to_client(bytes);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// Takes a message as far as it has come; the rest will be treated alike.
+    fn take_target(&mut self, header: Header, chunk: &[u8], rest: Rest, out: &mut Vec<u8>) -> Step {
+        self.target_rest = rest;
+        let taken = self.target.take_frame(header, chunk.len());
+        self.pass(chunk.get(..taken).unwrap_or_default(), rest, out);
+        Step::Taken(taken)
+    }
+
+    /// Takes as many row messages as stand whole at the start of `chunk`, or the beginning of a large one.
+    fn rows(
+        &mut self,
+        first: Header,
+        chunk: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Ending> {
+        if !self.recorder.is_running() {
+            return Err(Ending::target_protocol("a row belongs to no statement"));
+        }
+        if first.total_bytes() > STREAMED_ROW_BYTES {
+            return match self.begin_row(0, first, now)? {
+                Step::Taken(_) => Ok(self.take_target(first, chunk, Rest::Record, out)),
+                step => Ok(step),
+            };
+        }
+        let mut run = 0;
+        let mut stopped = Step::Taken(0);
+        while let Ok(Some(header)) = Header::peek(chunk.get(run..).unwrap_or_default()) {
+            let total = header.total_bytes();
+            let is_row = matches!(header.tag(), tag::DATA_ROW | tag::COPY_DATA);
+            if !is_row || total > STREAMED_ROW_BYTES {
+                break;
+            }
+            if chunk.len() < run + total {
+                stopped = Step::NeedMore(total);
+                break;
+            }
+            stopped = self.begin_row(run, header, now)?;
+            if !matches!(stopped, Step::Taken(_)) {
+                break;
+            }
+            run += total;
+            stopped = Step::Taken(0);
+            // The next row may be treated differently from this one: what was begun must be handed over first.
+            if self.row_differs(run, chunk) {
+                break;
+            }
+        }
+        if run == 0 {
+            return Ok(stopped);
+        }
+        self.pass(chunk.get(..run).unwrap_or_default(), Rest::Record, out);
+        Ok(Step::Taken(run))
+    }
+
+    fn row_differs(&self, run: usize, chunk: &[u8]) -> bool {
+        match Header::peek(chunk.get(run..).unwrap_or_default()) {
+            Ok(Some(next)) => !self.recorder.is_like_last_row(next.total_bytes()),
+            _ => false,
+        }
+    }
+
+    /// Begins a row behind `pending` bytes of rows that were begun and not yet passed. `Taken` means that it may pass.
+    fn begin_row(&mut self, pending: usize, header: Header, now: Now) -> Result<Step, Ending> {
+        let total = header.total_bytes();
+        match self.recorder.room_for_row(pending, total) {
+            ChunkRoom::Ready => {}
+            ChunkRoom::HandOnFirst | ChunkRoom::OutboxFull => return Ok(Step::Wait(Wait::Room)),
+        }
+        match self.quota.take_bytes(total as u64, now.instant) {
+            Taken::Yes => self.target_goes_on(),
+            Taken::Spent if pending > 0 => return Ok(Step::Wait(Wait::Quota)),
+            Taken::Spent => return Err(Ending::bytes_spent()),
+            Taken::NotYet if pending > 0 || self.target_waits(Wait::Quota, now) => {
+                return Ok(Step::Wait(Wait::Quota));
+            }
+            Taken::NotYet => return Err(Ending::bytes_unavailable()),
+        }
+        self.recorder.begin_row(total, now);
+        Ok(Step::Taken(0))
+    }
+
+    /// Takes a message that is no row.
+    fn reply(
+        &mut self,
+        header: Header,
+        chunk: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Ending> {
+        let total = header.total_bytes();
+        let needed = if total > MAX_WHOLE_MESSAGE_BYTES {
+            PREFIX_BYTES
+        } else {
+            total
+        };
+        if chunk.len() < needed {
+            return Ok(Step::NeedMore(needed));
+        }
+        let payload = header.payload(chunk);
+        let reply = match header.tag() {
+            tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE => Reply::Forward,
+            tag::PARAMETER_STATUS => self.parameter_status(payload)?,
+            tag::READY_FOR_QUERY => self.ready(payload, now)?,
+            tag::ERROR_RESPONSE => self.error(payload, now, out),
+            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE | tag::PORTAL_SUSPENDED => {
+                self.complete(header.tag(), payload, now)?
+            }
+            tag::FUNCTION_CALL_RESPONSE => self.function_result(total, now)?,
+            tag => self.answer(tag, payload, now)?,
+        };
+        match reply {
+            Reply::Wait => Ok(Step::Wait(Wait::Room)),
+            Reply::Forward => Ok(self.take_target(header, chunk, Rest::Forward, out)),
+            Reply::Replaced => Ok(self.take_target(header, chunk, Rest::Drop, out)),
+        }
+    }
+
+    /// Replies that complete no statement.
+    fn answer(&mut self, tag: u8, payload: &[u8], now: Now) -> Result<Reply, Ending> {
+        let malformed = |_| Ending::target_protocol("a message is malformed");
+        let is_answered = match (tag, self.exchange.head()) {
+            (tag::PARSE_COMPLETE, Some(Expected::Parse { refused: None, .. }))
+            | (tag::BIND_COMPLETE, Some(Expected::Bind { refused: None, .. }))
+            | (
+                tag::CLOSE_COMPLETE,
+                Some(Expected::CloseStatement { .. } | Expected::ClosePortal { .. }),
+            )
+            | (
+                tag::NO_DATA,
+                Some(Expected::DescribeStatement(_) | Expected::DescribePortal(_)),
+            ) => true,
+            (tag::PARAMETER_DESCRIPTION, Some(Expected::DescribeStatement(statement))) => {
+                if let Some(statement) = statement {
+                    let types = backend::parameter_description(payload).map_err(malformed)?;
+                    let _described_before = statement.described_parameters.set(types);
+                }
+                false
+            }
+            (tag::ROW_DESCRIPTION, Some(Expected::DescribeStatement(statement))) => {
+                if let Some(statement) = statement {
+                    let _described_before = statement.columns.set(columns(payload)?);
+                }
+                true
+            }
+            (tag::ROW_DESCRIPTION, Some(Expected::DescribePortal(portal))) => {
+                if let Some(portal) = portal {
+                    let _described_before = portal.columns.set(columns(payload)?);
+                }
+                true
+            }
+            (tag::ROW_DESCRIPTION, Some(Expected::Query(query))) if query.refused.is_none() => {
+                self.recorder.columns(columns(payload)?);
+                false
+            }
+            (
+                tag::COPY_IN_RESPONSE | tag::COPY_OUT_RESPONSE | tag::COPY_DONE,
+                Some(Expected::Query(_) | Expected::Execute(_)),
+            ) if self.recorder.is_running() => {
+                if tag == tag::COPY_IN_RESPONSE {
+                    self.copy_in = CopyIn::Active;
+                    self.exchange.swallow_syncs();
+                }
+                false
+            }
+            _ => return Err(Ending::target_protocol("a reply does not fit its message")),
+        };
+        if is_answered {
+            self.pop(now);
+        }
+        Ok(Reply::Forward)
+    }
+
+    /// The head is answered; the target turns to the next message.
+    fn pop(&mut self, now: Now) {
+        self.flushed = false;
+        self.exchange.pop();
+        self.activate(now);
+    }
+
+    /// CommandComplete, EmptyQueryResponse or PortalSuspended: a statement has run.
+    fn complete(&mut self, tag: u8, payload: &[u8], now: Now) -> Result<Reply, Ending> {
+        let command_tag = match tag {
+            tag::COMMAND_COMPLETE => backend::command_complete(payload)
+                .map_err(|_| Ending::target_protocol("a message is malformed"))?,
+            _ => b"",
+        };
+        if !self.recorder.is_running() {
+            return Err(Ending::target_protocol("a completion belongs to no statement"));
+        }
+        if !self.recorder.can_end() {
+            return Ok(Reply::Wait);
+        }
+        self.copy_in = CopyIn::No;
+        self.exchange.forget_swallowed_syncs();
+        let outcome = Outcome::completed(command_tag);
+        let text = sql_names::matters(command_tag).then(|| self.recorder.running_sql());
+        match self.exchange.head() {
+            Some(Expected::Query(query)) if query.open_ended => query.outcome = Some(outcome),
+            Some(Expected::Query(_)) => self.recorder.end(outcome, now),
+            Some(Expected::Execute(_)) => {
+                self.recorder.end(outcome, now);
+                self.pop(now);
+            }
+            _ => return Err(Ending::target_protocol("a completion does not fit its message")),
+        }
+        if let Some(text) = text.flatten() {
+            sql_names::follow(&mut self.exchange.statements, command_tag, &text);
+        }
+        self.activate(now);
+        Ok(Reply::Forward)
+    }
+
+    fn function_result(&mut self, total: usize, now: Now) -> Result<Reply, Ending> {
+        let is_call = matches!(self.exchange.head(), Some(Expected::FunctionCall(_)));
+        if !is_call || !self.recorder.is_running() {
+            return Err(Ending::target_protocol("a function result belongs to no call"));
+        }
+        // The result counts as bytes to the client; what was asked for cannot be taken back any more.
+        let _counted = self.quota.take_bytes(total as u64, now.instant);
+        self.recorder.end(Outcome::default(), now);
+        Ok(Reply::Forward)
+    }
+
+    fn ready(&mut self, payload: &[u8], now: Now) -> Result<Reply, Ending> {
+        let status = TransactionStatus::decode(payload)
+            .map_err(|_| Ending::target_protocol("a message is malformed"))?;
+        match self.exchange.head() {
+            Some(Expected::Query(query)) => {
+                let outcome = query.outcome.take();
+                if self.recorder.is_running() && !self.recorder.can_end() {
+                    query.outcome = outcome;
+                    return Ok(Reply::Wait);
+                }
+                let unknown = || Outcome {
+                    unknown: true,
+                    ..Outcome::default()
+                };
+                self.recorder.end(outcome.unwrap_or_else(unknown), now);
+            }
+            Some(Expected::Sync | Expected::FunctionCall(_)) => {}
+            _ => {
+                if !self.exchange.take_swallowed_sync() {
+                    return Err(Ending::target_protocol("it is ready though nothing asked"));
+                }
+                self.recorder.ready(status);
+                return Ok(Reply::Forward);
+            }
+        }
+        self.recorder.ready(status);
+        self.status = status;
+        self.copy_in = CopyIn::No;
+        self.pop(now);
+        if status == TransactionStatus::Idle && self.exchange.is_empty() {
+            self.exchange.portals.clear();
+        }
+        Ok(Reply::Forward)
+    }
+
+    fn error(&mut self, payload: &[u8], now: Now, out: &mut Vec<u8>) -> Reply {
+        let fields = ErrorFields::read(payload);
+        if self.recorder.is_running() && !self.recorder.can_end() {
+            return Reply::Wait;
+        }
+        self.copy_in = CopyIn::No;
+        let is_fatal = fields.is_fatal();
+        self.target_has_told |= is_fatal;
+        let refused = match self.exchange.head().and_then(Expected::refused) {
+            Some(refused) if !is_fatal => refused.take(),
+            _ => None,
+        };
+        let reply = match refused {
+            Some(refused) => {
+                refused.error.put_error(out);
+                let outcome = refused.outcome();
+                if let Some(place) = refused.place {
+                    self.recorder.start_and_end(place, outcome, now);
+                }
+                Reply::Replaced
+            }
+            None => {
+                let outcome = Outcome::failed(fields.sqlstate, fields.message);
+                self.recorder.end(outcome, now);
+                Reply::Forward
+            }
+        };
+        let unused = match self.exchange.head() {
+            Some(expected) if expected.is_extended() => {
+                self.flushed = false;
+                self.exchange.fail_head()
+            }
+            Some(Expected::Query(query)) => {
+                // The statements behind the one that failed do not run.
+                query.outcome = None;
+                query.statements.drain(..).len() as u64
+            }
+            _ => 0,
+        };
+        self.quota.give_back_queries(unused);
+        reply
+    }
+
+    /// The tripwire of a read grant: what the guard assumes about the session is reported to have changed.
+    fn parameter_status(&mut self, payload: &[u8]) -> Result<Reply, Ending> {
+        let (name, value) = backend::parameter_status(payload)
+            .map_err(|_| Ending::target_protocol("a message is malformed"))?;
+        match guarded_change(name, value) {
+            Some(setting) if self.judge.is_read() => Err(Ending::tripwire(setting)),
+            _ => Ok(Reply::Forward),
+        }
+    }
+}
+
+/// What becomes of a reply.
+enum Reply {
+    Forward,
+    /// Ours stands in its place.
+    Replaced,
+    /// The outbox has no room for what it completes.
+    Wait,
+}
+
+/// The setting that must not have this value in a session under a read grant.
+pub(crate) fn guarded_change(name: &[u8], value: &[u8]) -> Option<&'static str> {
+    match (name, value) {
+        (b"default_transaction_read_only", value) if value != b"on" => {
+            Some("default_transaction_read_only")
+        }
+        (b"standard_conforming_strings", value) if value != b"on" => {
+            Some("standard_conforming_strings")
+        }
+        (b"client_encoding", value) if value != b"UTF8" => Some("client_encoding"),
+        _ => None,
+    }
+}
+
+fn columns(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {
+    let columns = backend::row_description(payload)
+        .map_err(|_| Ending::target_protocol("a message is malformed"))?;
+    let columns = columns.into_iter().map(|column| v1::Column {
+        name: String::from_utf8_lossy(&column.name).into_owned(),
+        type_oid: column.type_oid,
+        type_modifier: column.type_modifier,
+        format: u32::from(column.format),
+        table_oid: column.table_oid,
+        table_column: u32::from(column.table_column),
+    });
+    Ok(columns.collect())
+}

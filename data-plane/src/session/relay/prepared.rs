@@ -1,0 +1,158 @@
+//! The prepared statements and portals of a session, as they are once every message on its way has succeeded.
+//!
+//! A message that fails takes back what it changed: each change returns the value it replaced.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use pglens_policy::Analysis;
+use pglens_rpc::v1;
+
+/// Most prepared statements of a session; drivers keep some hundred.
+const MAX_STATEMENTS: usize = 10_000;
+/// Most portals of a session; they end with their transaction.
+const MAX_PORTALS: usize = 1_000;
+/// Most memory for texts of prepared statements, and as much for parameters of portals.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// A prepared statement.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) text: Arc<str>,
+    pub(crate) analysis: Arc<Analysis>,
+    /// As the client gave them; 0 leaves one to the server.
+    pub(crate) parameter_types: Vec<u32>,
+    /// As the target inferred them, once it was asked.
+    pub(crate) described_parameters: OnceLock<Vec<u32>>,
+    /// As the target described them, once it was asked.
+    pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(
+        text: Arc<str>,
+        analysis: Arc<Analysis>,
+        parameter_types: Vec<u32>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            text,
+            analysis,
+            parameter_types,
+            described_parameters: OnceLock::new(),
+            columns: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn parameter_type(&self, index: usize) -> u32 {
+        let described = self.described_parameters.get();
+        let types = described.unwrap_or(&self.parameter_types);
+        types.get(index).copied().unwrap_or(0)
+    }
+}
+
+/// A prepared statement with its parameters.
+#[derive(Debug)]
+pub(crate) struct Portal {
+    pub(crate) statement: Arc<Prepared>,
+    pub(crate) parameters: Arc<[v1::Parameter]>,
+    pub(crate) parameter_bytes: usize,
+    pub(crate) result_formats: Vec<u16>,
+    /// As the target described them, once it was asked.
+    pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
+}
+
+impl Portal {
+    /// The columns of its result, as far as they are known, in the formats that were asked for.
+    pub(crate) fn columns(&self) -> Arc<[v1::Column]> {
+        if let Some(columns) = self.columns.get() {
+            return Arc::clone(columns);
+        }
+        let Some(columns) = self.statement.columns.get() else {
+            return Arc::from([]);
+        };
+        let formatted = columns.iter().enumerate().map(|(index, column)| v1::Column {
+            format: u32::from(pglens_wire::frontend::format_at(
+                &self.result_formats,
+                index,
+            )),
+            ..column.clone()
+        });
+        formatted.collect()
+    }
+}
+
+/// Values by name, bounded in number and bytes.
+#[derive(Debug)]
+pub(crate) struct Names<T> {
+    values: HashMap<Box<[u8]>, Arc<T>>,
+    bytes: usize,
+    max_values: usize,
+    size: fn(&T) -> usize,
+}
+
+impl<T> Names<T> {
+    fn new(max_values: usize, size: fn(&T) -> usize) -> Self {
+        Self {
+            values: HashMap::new(),
+            bytes: 0,
+            max_values,
+            size,
+        }
+    }
+
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<T>> {
+        self.values.get(name)
+    }
+
+    /// Whether a value of `bytes` more may be added.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.values.len() < self.max_values && self.bytes + bytes <= MAX_BYTES
+    }
+
+    /// Gives `name` a value, or none, and returns the one it had.
+    pub(crate) fn set(&mut self, name: &[u8], value: Option<Arc<T>>) -> Option<Arc<T>> {
+        let before = match value {
+            Some(value) => {
+                self.bytes += (self.size)(&value);
+                self.values.insert(name.into(), value)
+            }
+            None => self.values.remove(name),
+        };
+        if let Some(before) = &before {
+            self.bytes = self.bytes.saturating_sub((self.size)(before));
+        }
+        before
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.bytes = 0;
+    }
+}
+
+pub(crate) fn statements() -> Names<Prepared> {
+    Names::new(MAX_STATEMENTS, |statement| statement.text.len())
+}
+
+pub(crate) fn portals() -> Names<Portal> {
+    Names::new(MAX_PORTALS, |portal| portal.parameter_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_can_be_taken_back() {
+        let mut names: Names<String> = Names::new(2, String::len);
+        assert!(names.set(b"a", Some(Arc::new("one".to_owned()))).is_none());
+        let before = names.set(b"a", Some(Arc::new("three".to_owned())));
+        assert_eq!(names.bytes, 5);
+        names.set(b"a", before);
+        assert_eq!(names.get(b"a").unwrap().as_str(), "one");
+        assert_eq!(names.bytes, 3);
+        assert!(names.has_room(MAX_BYTES - 3) && !names.has_room(MAX_BYTES));
+        names.set(b"b", Some(Arc::new(String::new())));
+        assert!(!names.has_room(0));
+    }
+}

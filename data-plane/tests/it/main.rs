@@ -1,0 +1,17 @@
+//! The data plane as a whole: a real client, a real target, and a control plane that does as it is told, over mTLS.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test helper that fails is the test failing"
+)]
+
+mod copy;
+mod ending;
+mod extended;
+mod fake;
+mod harness;
+mod login;
+mod outage;
+mod policy;
+mod simple;

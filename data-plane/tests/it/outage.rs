@@ -1,0 +1,92 @@
+//! The control plane goes away, and comes back.
+
+use std::time::Duration;
+
+use pglens_testkit::{DEADLINE, eventually};
+
+use crate::harness::{Stack, db_error, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_control_plane_logins_are_57p03() {
+    let stack = Stack::start().await;
+    stack.control.stop();
+    let refused = || async {
+        match stack.try_connect().await {
+            Ok(_) => false,
+            Err(error) => db_error(&error).0 == "57P03",
+        }
+    };
+    eventually(DEADLINE, refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_with_their_lease() {
+    let stack = Stack::start().await;
+    stack.control.terms(|terms| terms.lease_ms = 1500);
+    let client = stack.connect().await;
+    stack.control.answers.send_replace(false);
+    let ended = client.batch_execute("select pg_sleep(100)").await.unwrap_err();
+    let (sqlstate, message) = db_error(&ended);
+    assert_eq!(sqlstate, "57P01");
+    assert!(message.contains("no control plane"), "{message}");
+    stack.control.answers.send_replace(true);
+    assert_eq!(stack.control.ended_session().await.reason, "lease_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_wait_for_a_control_plane_and_arrive_once() {
+    let stack = Stack::start().await;
+    stack.control.terms(|terms| terms.lease_ms = 600_000);
+    let client = stack.connect().await;
+    client.batch_execute("select 'before'").await.unwrap();
+    stack.control.ended_statements(1).await;
+    stack.control.answers.send_replace(false);
+    for _ in 0..20 {
+        client.batch_execute("select 'during'").await.unwrap();
+    }
+    assert!(stack.control.statements().len() < 21);
+    stack.control.answers.send_replace(true);
+    stack.control.ended_statements(21).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_for_records_statements_are_58030_and_rows_wait() {
+    let stack = Stack::start_with(&[("PGL_RECORD_BUFFER_BYTES", "16777216")]).await;
+    stack.control.terms(|terms| terms.lease_ms = 600_000);
+    let client = stack.connect().await;
+    stack.control.answers.send_replace(false);
+    let filling = client.simple_query("select repeat('x', 10000) from generate_series(1, 5000)");
+    let stuck = tokio::time::timeout(Duration::from_secs(3), filling).await;
+    assert!(stuck.is_err(), "more rows passed than can be recorded");
+    let other = stack.connect().await;
+    // Rows leave less than a chunk free, which small statements may still use.
+    let large = format!("select length('{}')", "x".repeat(400_000));
+    let refused = other.batch_execute(&large).await.unwrap_err();
+    assert_eq!(db_error(&refused).0, "58030");
+    stack.control.answers.send_replace(true);
+    let usable = || async { other.batch_execute(&large).await.is_ok() };
+    eventually(DEADLINE, usable).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_attachment() {
+    let stack = Stack::start().await;
+    let status = || async { get(stack.bound.operations.port(), "/readyz").await };
+    eventually(DEADLINE, || async { status().await.starts_with("HTTP/1.1 200") }).await;
+    let metrics = get(stack.bound.operations.port(), "/metrics").await;
+    assert!(metrics.contains("pglens_control_plane_attached 1"), "{metrics}");
+    stack.control.stop();
+    eventually(DEADLINE, || async { status().await.starts_with("HTTP/1.1 503") }).await;
+}
+
+async fn get(port: u16, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    text(&answer)
+}
