@@ -1,0 +1,31 @@
+//! The harness of the end-to-end tests: the real `pglens` program, real PostgreSQL servers, real clients.
+//!
+//! Owns how they are started, found, waited for and ended; the tests under `tests/it` own what is to be true.
+//! Everything here panics when the world is not as a test needs it: that is the test failing.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::print_stdout,
+    reason = "a harness that fails is the test failing"
+)]
+
+pub mod api;
+pub mod balancer;
+pub mod client;
+pub mod fleet;
+pub mod place;
+pub mod process;
+pub mod program;
+pub mod stack;
+pub mod target;
+pub mod wait;
+
+pub use api::{Api, GrantSpec, Person, Recorded};
+pub use client::{Login, Ran};
+pub use fleet::Fleet;
+pub use place::Place;
+pub use stack::{Stack, StackOptions};
+pub use target::Target;
+pub use wait::eventually;

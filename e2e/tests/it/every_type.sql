@@ -1,0 +1,1 @@
+select four, two, eight, flag, nothing, empty, words, bytes from (values (1, (-32768)::int2, 9007199254740993, true, null, '', e'ünï 😀\ttab', '\x00ff'::bytea), (2, 7::int2, 1, false, 'text', 'x', 'y', '')) v (four, two, eight, flag, nothing, empty, words, bytes)

@@ -1,0 +1,27 @@
+//! PgLens from the outside: real programs, real PostgreSQL, real clients.
+//!
+//! Each test checks what a client saw against a direct connection, and what was recorded against what was run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test helper that fails is the test failing"
+)]
+
+mod compare;
+mod configuration;
+mod control_plane_down;
+mod curl;
+mod driver;
+mod endings;
+mod fleet;
+mod lifecycle;
+mod pg_dump;
+mod pgbench;
+mod psql;
+mod psycopg;
+mod read_guard;
+mod refusals;
+mod sample;
+mod tls;
