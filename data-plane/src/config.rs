@@ -23,11 +23,7 @@ pub(crate) const ALPN: &[u8] = b"postgresql";
 /// The largest statement that can be recorded must fit into the half of the outbox that is for statements.
 const MIN_RECORD_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
-const fn public(
-    name: &'static str,
-    help: &'static str,
-    default: Option<&'static str>,
-) -> Setting {
+const fn public(name: &'static str, help: &'static str, default: Option<&'static str>) -> Setting {
     Setting {
         name,
         help,
@@ -109,9 +105,7 @@ impl FromStr for ClientAuth {
         match text {
             "scram-sha-256" => Ok(Self::ScramSha256),
             "password" => Ok(Self::Password),
-            _ => Err(format!(
-                "\"{text}\" is not one of scram-sha-256, password"
-            )),
+            _ => Err(format!("\"{text}\" is not one of scram-sha-256, password")),
         }
     }
 }
@@ -157,7 +151,8 @@ impl Config {
         }
         let client_auth = settings.required("PGL_CLIENT_AUTH", str::parse)?;
         if client_auth == ClientAuth::Password && tls.is_none() {
-            let reason = "a password is only accepted inside TLS: PGL_TLS_CERT and PGL_TLS_KEY are needed";
+            let reason =
+                "a password is only accepted inside TLS: PGL_TLS_CERT and PGL_TLS_KEY are needed";
             return Err(settings.invalid("PGL_CLIENT_AUTH", reason));
         }
         Ok(Self {
@@ -206,7 +201,8 @@ fn control_urls(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn read_file(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {}", io_reason(&error)))
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {path}: {}", io_reason(&error)))
 }
 
 fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ConfigError> {
@@ -215,8 +211,12 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ConfigError> {
     let (certificates, key) = match (certificates, key) {
         (Some(certificates), Some(key)) => (certificates, key),
         (None, None) => return Ok(None),
-        (Some(_), None) => return Err(settings.invalid("PGL_TLS_CERT", "needs PGL_TLS_KEY as well")),
-        (None, Some(_)) => return Err(settings.invalid("PGL_TLS_KEY", "needs PGL_TLS_CERT as well")),
+        (Some(_), None) => {
+            return Err(settings.invalid("PGL_TLS_CERT", "needs PGL_TLS_KEY as well"));
+        }
+        (None, Some(_)) => {
+            return Err(settings.invalid("PGL_TLS_KEY", "needs PGL_TLS_CERT as well"));
+        }
     };
     let end_point = certificates.first().and_then(|leaf| server_end_point(leaf));
     let config = rustls::ServerConfig::builder_with_provider(provider())
@@ -239,7 +239,9 @@ mod tests {
     use super::*;
 
     fn error(pairs: &[(&'static str, &str)]) -> String {
-        let pairs = pairs.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
         let settings = Settings::from_pairs(SETTINGS, pairs).unwrap();
         Config::from_settings(&settings).unwrap_err().to_string()
     }

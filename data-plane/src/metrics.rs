@@ -126,10 +126,7 @@ impl Metrics {
                 .u64_gauge("pglens_control_plane_attached")
                 .with_description("1 while attached to a control plane")
                 .build(),
-            cancel_requests: counter(
-                "pglens_cancel_requests_total",
-                "Cancel requests by outcome",
-            ),
+            cancel_requests: counter("pglens_cancel_requests_total", "Cancel requests by outcome"),
         })
     }
 

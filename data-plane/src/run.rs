@@ -208,7 +208,11 @@ impl DataPlane {
             tracing::info!("all sessions ended");
             return;
         }
-        tracing::warn!(sessions = sessions.len(), ?grace, "grace period over, ending remaining sessions");
+        tracing::warn!(
+            sessions = sessions.len(),
+            ?grace,
+            "grace period over, ending remaining sessions"
+        );
         self.deps.abort.cancel();
         if tokio::time::timeout(ABORT_TIMEOUT, sessions.wait())
             .await
@@ -229,7 +233,11 @@ impl DataPlane {
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             let depth = self.deps.outbox.depth();
-            tracing::error!(records = depth.records, bytes = depth.bytes, "records lost, no control plane took them");
+            tracing::error!(
+                records = depth.records,
+                bytes = depth.bytes,
+                "records lost, no control plane took them"
+            );
         }
         self.stop_publishing.cancel();
     }

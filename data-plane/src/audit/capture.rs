@@ -192,10 +192,7 @@ mod tests {
         assert!(!capture.must_hand_on_before(0, 1));
         row(&mut capture, b"x");
         let chunk = capture.take_chunk().unwrap();
-        assert_eq!(
-            (chunk.number, chunk.first_row, chunk.row_count),
-            (1, 1, 1)
-        );
+        assert_eq!((chunk.number, chunk.first_row, chunk.row_count), (1, 1, 1));
     }
 
     #[test]
@@ -219,7 +216,10 @@ mod tests {
         row(&mut capture, b"a");
         capture.abandon_chunk();
         row(&mut capture, b"b");
-        assert_eq!((capture.rows(), capture.kept_rows(), capture.kept_bytes()), (2, 0, 0));
+        assert_eq!(
+            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
+            (2, 0, 0)
+        );
         assert!(capture.is_truncated() && capture.take_chunk().is_none());
     }
 }

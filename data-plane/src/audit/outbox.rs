@@ -57,7 +57,9 @@ pub(crate) struct Batch {
 
 /// The committed sequence that the control plane names does not fit this run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the control plane has committed up to {committed}, this run keeps records from {first} up to {newest}")]
+#[error(
+    "the control plane has committed up to {committed}, this run keeps records from {first} up to {newest}"
+)]
 pub(crate) struct CursorMismatch {
     committed: u64,
     first: u64,

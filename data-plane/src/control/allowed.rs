@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pglens_core::{AccessLevel, DatabaseId, GrantId, Secret, SessionId, SslMode, UserId};
+use pglens_core::{
+    AccessLevel, AuditLevel, DatabaseId, GrantId, Secret, SessionId, SslMode, UserId,
+};
 use pglens_rpc::convert::{self, InvalidField};
 use pglens_rpc::v1;
 
@@ -34,6 +36,7 @@ pub(crate) struct Grant {
     pub(crate) block_copy: bool,
     pub(crate) block_ddl: bool,
     pub(crate) statement_timeout: Option<Duration>,
+    pub(crate) audit_level: AuditLevel,
 }
 
 /// Where the session goes, with the stored login.
@@ -53,8 +56,12 @@ impl TryFrom<v1::Allow> for Allowed {
 
     fn try_from(allow: v1::Allow) -> Result<Self, InvalidField> {
         let grant = allow.grant.ok_or_else(|| InvalidField::missing("grant"))?;
-        let target = allow.target.ok_or_else(|| InvalidField::missing("target"))?;
-        let limits = allow.limits.ok_or_else(|| InvalidField::missing("limits"))?;
+        let target = allow
+            .target
+            .ok_or_else(|| InvalidField::missing("target"))?;
+        let limits = allow
+            .limits
+            .ok_or_else(|| InvalidField::missing("limits"))?;
         let kept = |limit: u64| if limits.capture_rows { limit } else { 0 };
         let mut quota = allow.quota.unwrap_or_default();
         let grant = Grant::try_from(grant)?;
@@ -90,6 +97,7 @@ impl TryFrom<v1::Grant> for Grant {
             max_bytes: grant.max_bytes,
             block_copy: grant.block_copy,
             block_ddl: grant.block_ddl,
+            audit_level: grant.audit_level().try_into()?,
             statement_timeout: grant.statement_timeout_ms.map(Duration::from_millis),
         })
     }

@@ -83,7 +83,8 @@ impl Attach {
                     ended = attached => ended,
                 };
                 self.metrics.attached(false);
-                self.readiness.set(COMPONENT, Err("not attached".to_owned()));
+                self.readiness
+                    .set(COMPONENT, Err("not attached".to_owned()));
                 tracing::warn!(error = %Chain(&ended), "not attached to the control plane");
             }
             tokio::select! {
@@ -153,7 +154,7 @@ impl Attach {
             return Err(AttachError::Closed { url });
         }
         let opening = async {
-            let mut client = FleetClient::new(plane.channel);
+            let mut client = FleetClient::new(plane.decisions);
             let mut down = client
                 .attach(ReceiverStream::new(receiver))
                 .await?
@@ -200,7 +201,8 @@ impl Attach {
         let now = Instant::now();
         match message.message {
             Some(Down::LeaseExtension(lease)) => {
-                self.lease.extend(now, Duration::from_millis(lease.lease_ms));
+                self.lease
+                    .extend(now, Duration::from_millis(lease.lease_ms));
             }
             Some(Down::QuotaSlice(slice)) => match convert::session_id(&slice.session_id) {
                 Ok(session_id) => self.registry.quota_slice(session_id, slice),

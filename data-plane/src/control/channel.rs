@@ -30,7 +30,7 @@ pub(crate) struct InvalidControlPlane {
     source: tonic::transport::Error,
 }
 
-/// One connection to each control plane; each connects when it is used and again after it broke.
+/// The connections to each control plane; each connects when it is used and again after it broke.
 #[derive(Debug)]
 pub(crate) struct ControlPlanes {
     planes: Vec<ControlPlane>,
@@ -42,7 +42,11 @@ pub(crate) struct ControlPlanes {
 #[derive(Debug, Clone)]
 pub(crate) struct ControlPlane {
     pub(crate) url: String,
-    pub(crate) channel: Channel,
+    /// For logins and the attachment.
+    pub(crate) decisions: Channel,
+    /// For records. They have a connection of their own: streams of one HTTP/2 connection share its flow control, and
+    /// records that storage is slow to take must not hold up logins and leases.
+    pub(crate) records: Channel,
 }
 
 impl ControlPlanes {
@@ -54,7 +58,8 @@ impl ControlPlanes {
             })?;
             Ok(ControlPlane {
                 url: url.clone(),
-                channel: endpoint.connect_lazy(),
+                decisions: endpoint.connect_lazy(),
+                records: endpoint.connect_lazy(),
             })
         };
         Ok(Self {

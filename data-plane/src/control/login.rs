@@ -99,7 +99,7 @@ impl LoginExchange {
         if requests.send(request).await.is_err() {
             return Err(LoginError::Ended { url });
         }
-        let mut client = AccessClient::new(plane.channel);
+        let mut client = AccessClient::new(plane.decisions);
         let call = client.login(ReceiverStream::new(receiver));
         let responses = match tokio::time::timeout(FIRST_ANSWER_TIMEOUT, call).await {
             Ok(Ok(response)) => response.into_inner(),

@@ -130,7 +130,7 @@ impl Publisher {
             return Err(PublishError::Closed { url });
         }
         let opening = async {
-            let mut client = EventsClient::new(plane.channel);
+            let mut client = EventsClient::new(plane.records);
             let stream = client.publish(ReceiverStream::new(receiver)).await?;
             let mut answers = stream.into_inner();
             let first = answers.message().await?;
@@ -219,9 +219,7 @@ impl Publisher {
                 url: url(),
                 mismatch,
             })?;
-        stream
-            .unacknowledged
-            .retain(|(last, _)| *last > committed);
+        stream.unacknowledged.retain(|(last, _)| *last > committed);
         Ok(())
     }
 }

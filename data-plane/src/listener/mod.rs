@@ -1,5 +1,6 @@
 //! Accepts connections, within bounds, until the proxy drains.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(crate) async fn accept(
             Arc::clone(&sessions).try_acquire_owned(),
             Arc::clone(&starting).try_acquire_owned(),
         );
+        // An IPv4 client of a socket for both families is still an IPv4 client.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if let (Ok(session), Ok(starting)) = places {
             let deps = Arc::clone(&deps);
             tracker.spawn(async move {

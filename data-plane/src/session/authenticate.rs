@@ -97,7 +97,13 @@ pub(crate) async fn run(
 }
 
 fn login_start(client: &Client, peer: SocketAddr, deps: &SessionDeps) -> v1::LoginStart {
-    let parameter = |name: &str| client.message.parameter(name).unwrap_or_default().to_owned();
+    let parameter = |name: &str| {
+        client
+            .message
+            .parameter(name)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let user = parameter("user");
     let database = match parameter("database") {
         none if none.is_empty() => user.clone(),

@@ -90,9 +90,7 @@ async fn session(
         login.allowed.capture,
     );
     let _counted = deps.metrics.session();
-    let registered = deps
-        .registry
-        .register(login.allowed.session_id, allowed_at);
+    let registered = deps.registry.register(login.allowed.session_id, allowed_at);
     let (mut registration, messages) = match registered {
         Ok(registered) => registered,
         Err(termination) => {
@@ -120,8 +118,15 @@ async fn session(
         "session began"
     );
     let cancel_key = Arc::clone(&target.cancel_key);
-    let (mut relay, mut signals) =
-        connect::relay(login, target, deps, recorder, &registration, messages, allowed_at);
+    let (mut relay, mut signals) = connect::relay(
+        login,
+        target,
+        deps,
+        recorder,
+        &registration,
+        messages,
+        allowed_at,
+    );
     let ending = relay.run(&mut signals).await;
     end::run(relay, &ending, &cancel_key, &mut signals).await;
     tracing::info!(session.id = %session_id, reason = ending.reason, "session ended");

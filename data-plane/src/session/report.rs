@@ -125,9 +125,6 @@ mod tests {
             "28P01"
         );
         assert_eq!(ClientError::denied(deny("no_grant")).sqlstate, "42501");
-        assert_eq!(
-            ClientError::denied(deny("of the future")).sqlstate,
-            "42501"
-        );
+        assert_eq!(ClientError::denied(deny("of the future")).sqlstate, "42501");
     }
 }

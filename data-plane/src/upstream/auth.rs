@@ -53,8 +53,7 @@ async fn scram(
     mechanisms: Vec<&str>,
     binding: Option<&ChannelBinding>,
 ) -> Result<(), ConnectError> {
-    let (exchange, initial) =
-        ClientExchange::start(mechanisms, target.password.expose(), binding)?;
+    let (exchange, initial) = ClientExchange::start(mechanisms, target.password.expose(), binding)?;
     let mut message = Vec::new();
     frontend::put_sasl_initial_response(&mut message, initial.mechanism.as_str(), &initial.data);
     send(connection, &message).await?;

@@ -85,10 +85,9 @@ async fn encrypt(target: &Target, socket: TcpStream) -> Result<Dialled, ConnectE
     let ca = target.root_certificate.as_deref();
     let verification = Verification::of(target.ssl_mode, ca.is_some());
     let config = client_config(verification, ca).map_err(ConnectError::TlsConfig)?;
-    let name =
-        ServerName::try_from(target.host.clone()).map_err(|_| ConnectError::ServerName {
-            host: target.host.clone(),
-        })?;
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| ConnectError::ServerName {
+        host: target.host.clone(),
+    })?;
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, socket)
         .await

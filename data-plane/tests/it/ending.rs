@@ -28,7 +28,10 @@ async fn a_revoked_grant_ends_a_running_statement_at_once() {
     let running = tokio::spawn(async move { client.batch_execute("select pg_sleep(100)").await });
     eventually(DEADLINE, || sleeps_at_target(&stack)).await;
     let begun = Instant::now();
-    stack.control.terminate(v1::TerminateReason::GrantRevoked).await;
+    stack
+        .control
+        .terminate(v1::TerminateReason::GrantRevoked)
+        .await;
     let ended = running.await.unwrap().unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(3));
     assert_eq!(
@@ -39,8 +42,15 @@ async fn a_revoked_grant_ends_a_running_statement_at_once() {
     assert_eq!(error.detail(), Some("It was revoked by admin."));
     eventually(DEADLINE, || async { !sleeps_at_target(&stack).await }).await;
     let ended = stack.control.ended_session().await;
-    assert_eq!((ended.reason.as_str(), ended.sqlstate.as_str()), ("revoked", "57P01"));
-    assert!(stack.control.ended_statements(1).await[0].end().outcome_unknown);
+    assert_eq!(
+        (ended.reason.as_str(), ended.sqlstate.as_str()),
+        ("revoked", "57P01")
+    );
+    assert!(
+        stack.control.ended_statements(1).await[0]
+            .end()
+            .outcome_unknown
+    );
     stack.stop().await;
 }
 
@@ -49,7 +59,10 @@ async fn an_expired_grant_ends_the_session() {
     let stack = Stack::start().await;
     stack.control.terms(|terms| terms.grant.expires_in_ms = 500);
     let client = stack.connect().await;
-    let ended = client.batch_execute("select pg_sleep(100)").await.unwrap_err();
+    let ended = client
+        .batch_execute("select pg_sleep(100)")
+        .await
+        .unwrap_err();
     assert_eq!(
         db_error(&ended),
         ("57P01".to_owned(), "the grant has expired".to_owned())
@@ -80,7 +93,14 @@ async fn a_cancel_request_stops_its_own_statement_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_sees_the_process_id_of_the_target() {
     let stack = Stack::start().await;
-    let output = stack.psql(&["-Atc", "select pg_backend_pid()", "-c", "\\echo :BACKEND_PID"]).await;
+    let output = stack
+        .psql(&[
+            "-Atc",
+            "select pg_backend_pid()",
+            "-c",
+            "\\echo :BACKEND_PID",
+        ])
+        .await;
     assert!(output.status.success());
     stack.stop().await;
 }
@@ -113,9 +133,12 @@ async fn shutdown_lets_statements_finish_and_sends_their_records() {
     running.await.unwrap().unwrap();
     let statements = control.ended_statements(2).await;
     assert!(statements.iter().all(|s| !s.end().outcome_unknown));
-    let ended = control.state().records.iter().filter(|r| {
-        matches!(r.event, Some(v1::record::Event::SessionEnded(_)))
-    }).count();
+    let ended = control
+        .state()
+        .records
+        .iter()
+        .filter(|r| matches!(r.event, Some(v1::record::Event::SessionEnded(_))))
+        .count();
     assert_eq!(ended, 2);
     let gone = idle.batch_execute("select 1").await.unwrap_err();
     assert!(gone.is_closed() || db_error(&gone).0 == "57P01");

@@ -10,18 +10,30 @@ async fn parameters_are_recorded_with_types_and_formats() {
     let stack = Stack::start().await;
     let client = stack.connect().await;
     let rows = client
-        .query("select $1::int8 + 1, $2::text, $3::text", &[&41_i64, &"x", &None::<&str>])
+        .query(
+            "select $1::int8 + 1, $2::text, $3::text",
+            &[&41_i64, &"x", &None::<&str>],
+        )
         .await
         .unwrap();
     assert_eq!(rows[0].get::<_, i64>(0), 42);
     let statements = stack.control.ended_statements(1).await;
     let parameters = &statements[0].started.parameters;
     assert_eq!(parameters[0].type_oid, Type::INT8.oid());
-    assert_eq!(parameters[0].value.as_deref(), Some(&41_i64.to_be_bytes()[..]));
-    assert_eq!((parameters[1].value.as_deref(), parameters[1].format), (Some(&b"x"[..]), 1));
+    assert_eq!(
+        parameters[0].value.as_deref(),
+        Some(&41_i64.to_be_bytes()[..])
+    );
+    assert_eq!(
+        (parameters[1].value.as_deref(), parameters[1].format),
+        (Some(&b"x"[..]), 1)
+    );
     assert_eq!(parameters[2].value, None);
     let columns = &statements[0].end().columns;
-    assert_eq!((columns.len(), columns[0].type_oid, columns[0].format), (3, 20, 1));
+    assert_eq!(
+        (columns.len(), columns[0].type_oid, columns[0].format),
+        (3, 20, 1)
+    );
     stack.stop().await;
 }
 
@@ -81,7 +93,10 @@ async fn an_error_in_a_pipeline_fails_its_own_request_only() {
     .await;
     assert!(a.is_ok() && b.is_err() && c.is_ok());
     let statements = stack.control.ended_statements(3).await;
-    let states: Vec<_> = statements.iter().map(|s| s.end().sqlstate.as_str()).collect();
+    let states: Vec<_> = statements
+        .iter()
+        .map(|s| s.end().sqlstate.as_str())
+        .collect();
     assert_eq!(states, ["", "22012", ""]);
     stack.stop().await;
 }
@@ -91,7 +106,10 @@ async fn many_rows_stream_while_the_client_is_slow() {
     let stack = Stack::start().await;
     let client = stack.connect().await;
     let rows = client
-        .query_raw("select g, md5(g::text) from generate_series(1, 200000) g", Vec::<i32>::new())
+        .query_raw(
+            "select g, md5(g::text) from generate_series(1, 200000) g",
+            Vec::<i32>::new(),
+        )
         .await
         .unwrap();
     let count = rows.fold(0, |count, row| async move {
@@ -101,7 +119,10 @@ async fn many_rows_stream_while_the_client_is_slow() {
     assert_eq!(count.await, 200_000);
     let statements = stack.control.ended_statements(1).await;
     let end = statements[0].end();
-    assert_eq!((end.row_count, end.captured_rows, end.rows_truncated), (200_000, 100_000, true));
+    assert_eq!(
+        (end.row_count, end.captured_rows, end.rows_truncated),
+        (200_000, 100_000, true)
+    );
     let mut next = 0;
     for (number, chunk) in (0_u32..).zip(&statements[0].chunks) {
         assert_eq!((chunk.chunk, chunk.first_row), (number, next));
@@ -114,8 +135,13 @@ async fn many_rows_stream_while_the_client_is_slow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_and_notifications_pass() {
     let stack = Stack::start().await;
-    let listening = stack.psql(&["-c", "listen news", "-c", "notify news, 'hello'"]).await;
+    let listening = stack
+        .psql(&["-c", "listen news", "-c", "notify news, 'hello'"])
+        .await;
     let output = crate::harness::text(&listening.stdout);
-    assert!(output.contains("Asynchronous notification \"news\""), "{output}");
+    assert!(
+        output.contains("Asynchronous notification \"news\""),
+        "{output}"
+    );
     stack.stop().await;
 }

@@ -14,24 +14,31 @@ use tokio_util::sync::CancellationToken;
 use crate::fake::{FakeControlPlane, PASSWORD};
 
 /// A proxy in this process, its control plane and its target.
-pub struct Stack {
-    pub control: FakeControlPlane,
-    pub database: TestDatabase,
-    pub bound: Bound,
-    pub shutdown: CancellationToken,
+pub(crate) struct Stack {
+    pub(crate) control: FakeControlPlane,
+    pub(crate) database: TestDatabase,
+    pub(crate) bound: Bound,
+    pub(crate) shutdown: CancellationToken,
     running: JoinHandle<Result<(), RunError>>,
 }
 
 impl Stack {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
-        Self::start_for(TestPostgres::shared().await.create_database().await, settings).await
+    pub(crate) async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        Self::start_for(
+            TestPostgres::shared().await.create_database().await,
+            settings,
+        )
+        .await
     }
 
-    pub async fn start_for(database: TestDatabase, settings: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn start_for(
+        database: TestDatabase,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
         let control = FakeControlPlane::start(&database).await;
         let shutdown = CancellationToken::new();
         let (ready, bound) = oneshot::channel();
@@ -48,11 +55,11 @@ impl Stack {
         }
     }
 
-    pub fn proxy(&self) -> SocketAddr {
+    pub(crate) fn proxy(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.bound.proxy.port()).into()
     }
 
-    pub fn url(&self, password: &str) -> String {
+    pub(crate) fn url(&self, password: &str) -> String {
         let password = password.replace(' ', "%20");
         format!(
             "postgres://ann:{password}@{}/shop?application_name=test",
@@ -61,30 +68,30 @@ impl Stack {
     }
 
     /// A client that is logged in; its connection runs in a task of its own.
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         self.try_connect().await.unwrap()
     }
 
-    pub async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = tokio_postgres::connect(&self.url(PASSWORD), NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
     }
 
     /// Runs psql with `arguments` through the proxy.
-    pub async fn psql(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn psql(&self, arguments: &[&str]) -> Output {
         psql(&self.url(PASSWORD), arguments).await
     }
 
     /// Stops the proxy in good order.
-    pub async fn stop(self) -> FakeControlPlane {
+    pub(crate) async fn stop(self) -> FakeControlPlane {
         self.shutdown.cancel();
         self.running.await.unwrap().unwrap();
         self.control
     }
 }
 
-pub async fn psql(url: &str, arguments: &[&str]) -> Output {
+pub(crate) async fn psql(url: &str, arguments: &[&str]) -> Output {
     tokio::process::Command::new("psql")
         .arg(url)
         .args(["-X", "-v", "ON_ERROR_STOP=0"])
@@ -96,11 +103,11 @@ pub async fn psql(url: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub fn config(control: &FakeControlPlane, settings: &[(&'static str, &str)]) -> Config {
+pub(crate) fn config(control: &FakeControlPlane, settings: &[(&'static str, &str)]) -> Config {
     let file = |name: &str| control.file(name).display().to_string();
     let mut pairs = vec![
         ("PGL_LISTEN_ADDR", "127.0.0.1:0".to_owned()),
@@ -124,7 +131,9 @@ pub fn config(control: &FakeControlPlane, settings: &[(&'static str, &str)]) -> 
 }
 
 /// The SQLSTATE and message of a database error.
-pub fn db_error(error: &tokio_postgres::Error) -> (String, String) {
-    let error = error.as_db_error().unwrap_or_else(|| panic!("not a database error: {error:?}"));
+pub(crate) fn db_error(error: &tokio_postgres::Error) -> (String, String) {
+    let error = error
+        .as_db_error()
+        .unwrap_or_else(|| panic!("not a database error: {error:?}"));
     (error.code().code().to_owned(), error.message().to_owned())
 }

@@ -17,7 +17,10 @@ async fn a_wrong_password_is_28p01() {
     let stack = Stack::start().await;
     let output = psql(&stack.url("wrong"), &["-c", "select 1"]).await;
     let error = text(&output.stderr);
-    assert!(error.contains("FATAL:  password authentication failed"), "{error}");
+    assert!(
+        error.contains("FATAL:  password authentication failed"),
+        "{error}"
+    );
     assert!(stack.control.statements().is_empty());
     stack.stop().await;
 }
@@ -32,9 +35,15 @@ async fn a_denial_is_told_in_the_words_of_the_control_plane() {
         hint: "Ask for one.".to_owned(),
     });
     let error = stack.try_connect().await.err().unwrap();
-    assert_eq!(db_error(&error), ("42501".to_owned(), "no grant".to_owned()));
+    assert_eq!(
+        db_error(&error),
+        ("42501".to_owned(), "no grant".to_owned())
+    );
     let error = error.as_db_error().unwrap();
-    assert_eq!((error.detail(), error.hint()), (Some("There is none."), Some("Ask for one.")));
+    assert_eq!(
+        (error.detail(), error.hint()),
+        (Some("There is none."), Some("Ask for one."))
+    );
     stack.stop().await;
 }
 
@@ -47,11 +56,20 @@ async fn psql_logs_in_over_tls_with_channel_binding() {
         stack.control.file("ca.pem").display()
     );
     let output = psql(&url, &["-Atc", "select 1"]).await;
-    assert_eq!((text(&output.stdout), text(&output.stderr)), ("1\n".into(), String::new()));
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("1\n".into(), String::new())
+    );
     let start = stack.control.state().starts[0].clone();
     let tls = start.tls.unwrap();
-    assert_eq!((tls.version.as_str(), tls.server_end_point.len()), ("TLSv1.3", 32));
-    assert_eq!((start.user.as_str(), start.database.as_str()), ("ann", "shop"));
+    assert_eq!(
+        (tls.version.as_str(), tls.server_end_point.len()),
+        ("TLSv1.3", 32)
+    );
+    assert_eq!(
+        (start.user.as_str(), start.database.as_str()),
+        ("ann", "shop")
+    );
     stack.stop().await;
 }
 
@@ -64,8 +82,17 @@ async fn a_password_in_clear_is_taken_inside_tls_only() {
     assert_eq!(text(&output.stdout), "1\n", "{output:?}");
     let output = psql(&url("disable"), &["-Atc", "select 1"]).await;
     assert_eq!(text(&output.stdout), "1\n", "by SCRAM: {output:?}");
-    let methods: Vec<_> = stack.control.state().starts.iter().map(v1::LoginStart::method).collect();
-    assert_eq!(methods, [v1::AuthMethod::Password, v1::AuthMethod::ScramSha256]);
+    let methods: Vec<_> = stack
+        .control
+        .state()
+        .starts
+        .iter()
+        .map(v1::LoginStart::method)
+        .collect();
+    assert_eq!(
+        methods,
+        [v1::AuthMethod::Password, v1::AuthMethod::ScramSha256]
+    );
     stack.stop().await;
 }
 
@@ -75,8 +102,14 @@ async fn tls_can_be_required() {
     let stack = Stack::start_with(&settings).await;
     let url = format!("{}&sslmode=disable", stack.url(PASSWORD));
     let error = text(&psql(&url, &["-c", "select 1"]).await.stderr);
-    assert!(error.contains("connections without TLS are not accepted"), "{error}");
-    assert!(error.contains("HINT:  Connect with sslmode=require."), "{error}");
+    assert!(
+        error.contains("connections without TLS are not accepted"),
+        "{error}"
+    );
+    assert!(
+        error.contains("HINT:  Connect with sslmode=require."),
+        "{error}"
+    );
     stack.stop().await;
 }
 
@@ -91,7 +124,10 @@ async fn bytes_behind_the_ssl_request_are_refused() {
     let mut answer = Vec::new();
     let _reset = socket.read_to_end(&mut answer).await;
     let answer = text(&answer);
-    assert!(answer.contains("received unencrypted data after SSL request"), "{answer:?}");
+    assert!(
+        answer.contains("received unencrypted data after SSL request"),
+        "{answer:?}"
+    );
     stack.stop().await;
 }
 
@@ -100,7 +136,10 @@ async fn replication_is_refused_before_any_login() {
     let stack = Stack::start().await;
     let url = format!("{}&replication=database", stack.url(PASSWORD));
     let error = text(&psql(&url, &["-c", "select 1"]).await.stderr);
-    assert!(error.contains("replication connections are not supported"), "{error}");
+    assert!(
+        error.contains("replication connections are not supported"),
+        "{error}"
+    );
     assert!(stack.control.state().starts.is_empty());
     stack.stop().await;
 }
@@ -109,7 +148,11 @@ async fn replication_is_refused_before_any_login() {
 async fn startup_parameters_reach_the_target() {
     let stack = Stack::start().await;
     let url = format!("{}&options=-c%20work_mem%3D77MB", stack.url(PASSWORD));
-    let output = psql(&url, &["-Atc", "show work_mem", "-c", "show application_name"]).await;
+    let output = psql(
+        &url,
+        &["-Atc", "show work_mem", "-c", "show application_name"],
+    )
+    .await;
     assert_eq!(text(&output.stdout), "77MB\npglens/ann: test\n");
     stack.stop().await;
 }
@@ -121,10 +164,16 @@ async fn a_target_that_is_down_is_08001_and_stays_unnamed() {
     let error = stack.try_connect().await.err().unwrap();
     assert_eq!(
         db_error(&error),
-        ("08001".to_owned(), "the database is not reachable through PgLens".to_owned())
+        (
+            "08001".to_owned(),
+            "the database is not reachable through PgLens".to_owned()
+        )
     );
     let ended = stack.control.ended_session().await;
-    assert_eq!((ended.reason.as_str(), ended.sqlstate.as_str()), ("target_unavailable", "08001"));
+    assert_eq!(
+        (ended.reason.as_str(), ended.sqlstate.as_str()),
+        ("target_unavailable", "08001")
+    );
     stack.control.terms(|terms| {
         terms.target.port = u32::from(stack.database.port);
         terms.target.password = "not it".to_owned();
@@ -141,5 +190,17 @@ async fn too_many_connections_are_53300() {
     let _first = stack.connect().await;
     let error = stack.try_connect().await.err().unwrap();
     assert_eq!(db_error(&error).0, "53300");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_demands_strict_recording_gets_no_lesser_one() {
+    let stack = Stack::start().await;
+    let strict = v1::AuditLevel::Strict.into();
+    stack
+        .control
+        .terms(|terms| terms.grant.audit_level = strict);
+    let error = stack.try_connect().await.err().unwrap();
+    assert_eq!(db_error(&error).0, "0A000");
     stack.stop().await;
 }

@@ -15,3 +15,4 @@ mod login;
 mod outage;
 mod policy;
 mod simple;
+mod tools;

@@ -14,12 +14,18 @@ fn read(terms: &mut Terms) {
 async fn a_read_grant_reads_and_nothing_else() {
     let stack = Stack::start().await;
     let direct = stack.database.connect().await;
-    direct.batch_execute("create table t as select 1 as a").await.unwrap();
+    direct
+        .batch_execute("create table t as select 1 as a")
+        .await
+        .unwrap();
     stack.control.terms(read);
     let client = stack.connect().await;
     let refused = client.batch_execute("delete from t").await.unwrap_err();
     assert_eq!(db_error(&refused).0, "25006");
-    let refused = client.query("insert into t values (2)", &[]).await.unwrap_err();
+    let refused = client
+        .query("insert into t values (2)", &[])
+        .await
+        .unwrap_err();
     assert_eq!(db_error(&refused).0, "25006");
     let refused = client
         .batch_execute("set default_transaction_read_only = off")
@@ -28,7 +34,10 @@ async fn a_read_grant_reads_and_nothing_else() {
     assert_eq!(db_error(&refused).0, "25006");
     let row = client.query_one("select a from t", &[]).await.unwrap();
     assert_eq!(row.get::<_, i32>(0), 1);
-    let row = client.query_one("show default_transaction_read_only", &[]).await.unwrap();
+    let row = client
+        .query_one("show default_transaction_read_only", &[])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, &str>(0), "on");
     let statements = stack.control.ended_statements(5).await;
     assert!(statements[0].end().refusal.starts_with("read_grant."));
@@ -74,7 +83,10 @@ async fn a_spent_statement_quota_refuses_and_the_session_stays() {
     let spent = client.batch_execute("select 1").await.unwrap_err();
     assert_eq!(
         db_error(&spent),
-        ("53400".to_owned(), "the statement quota of this grant is spent".to_owned())
+        (
+            "53400".to_owned(),
+            "the statement quota of this grant is spent".to_owned()
+        )
     );
     let spent = client.query("select 1", &[]).await.unwrap_err();
     assert_eq!(db_error(&spent).0, "53400");
@@ -98,10 +110,16 @@ async fn a_spent_byte_quota_ends_the_session() {
         .unwrap_err();
     assert_eq!(
         db_error(&spent),
-        ("53400".to_owned(), "the byte quota of this grant is spent".to_owned())
+        (
+            "53400".to_owned(),
+            "the byte quota of this grant is spent".to_owned()
+        )
     );
     let ended = stack.control.ended_session().await;
-    assert_eq!((ended.reason.as_str(), ended.sqlstate.as_str()), ("quota_spent", "53400"));
+    assert_eq!(
+        (ended.reason.as_str(), ended.sqlstate.as_str()),
+        ("quota_spent", "53400")
+    );
     assert!(ended.bytes_used <= 100_000 && ended.bytes_used > 90_000);
     let statements = stack.control.ended_statements(1).await;
     assert!(statements[0].end().outcome_unknown);
@@ -119,9 +137,15 @@ async fn controls_of_a_write_grant_hold() {
     let client = stack.connect().await;
     let refused = client.batch_execute("create table t()").await.unwrap_err();
     assert_eq!(db_error(&refused).0, "42501");
-    let refused = client.batch_execute("copy pg_class to stdout").await.unwrap_err();
+    let refused = client
+        .batch_execute("copy pg_class to stdout")
+        .await
+        .unwrap_err();
     assert_eq!(db_error(&refused).0, "42501");
-    let slow = client.batch_execute("select pg_sleep(10)").await.unwrap_err();
+    let slow = client
+        .batch_execute("select pg_sleep(10)")
+        .await
+        .unwrap_err();
     assert_eq!(db_error(&slow).0, "57014");
     stack.stop().await;
 }

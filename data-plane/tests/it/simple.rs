@@ -6,22 +6,37 @@ use crate::harness::{Stack, psql, text};
 async fn psql_select_1_is_answered_and_recorded() {
     let stack = Stack::start().await;
     let output = stack.psql(&["-Atc", "select 1 as one"]).await;
-    assert_eq!((text(&output.stdout), text(&output.stderr)), ("1\n".into(), String::new()));
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("1\n".into(), String::new())
+    );
     let statements = stack.control.ended_statements(1).await;
     let (start, end) = (&statements[0].started, statements[0].end());
-    assert_eq!((start.sql.as_str(), start.kind.as_str()), ("select 1 as one", "SELECT"));
+    assert_eq!(
+        (start.sql.as_str(), start.kind.as_str()),
+        ("select 1 as one", "SELECT")
+    );
     assert_eq!((start.sequence, start.fingerprint.len()), (1, 16));
     assert_eq!((end.command_tag.as_str(), end.row_count), ("SELECT 1", 1));
-    assert_eq!((end.sqlstate.as_str(), end.transaction_status.as_str()), ("", "I"));
+    assert_eq!(
+        (end.sqlstate.as_str(), end.transaction_status.as_str()),
+        ("", "I")
+    );
     assert_eq!((end.captured_rows, end.rows_truncated), (1, false));
-    assert_eq!((end.columns[0].name.as_str(), end.columns[0].type_oid), ("one", 23));
+    assert_eq!(
+        (end.columns[0].name.as_str(), end.columns[0].type_oid),
+        ("one", 23)
+    );
     assert!(end.first_row_us.unwrap() <= end.duration_us);
     let row = b"D\0\0\0\x0b\0\x01\0\0\0\x011";
     assert_eq!(statements[0].rows(), row);
     assert_eq!(end.result_digest, blake3::hash(row).as_bytes());
     assert_eq!(end.bytes_out, row.len() as u64);
     let ended = stack.control.ended_session().await;
-    assert_eq!((ended.reason.as_str(), ended.queries_used), ("client_closed", 1));
+    assert_eq!(
+        (ended.reason.as_str(), ended.queries_used),
+        ("client_closed", 1)
+    );
     stack.stop().await;
 }
 
@@ -90,7 +105,9 @@ async fn each_statement_of_a_text_has_its_record_up_to_the_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_results_pass_whole_and_are_captured_up_to_the_limit() {
     let stack = Stack::start().await;
-    stack.control.terms(|terms| terms.limits.capture_max_rows = 10);
+    stack
+        .control
+        .terms(|terms| terms.limits.capture_max_rows = 10);
     let client = stack.connect().await;
     let rows = client
         .simple_query("select g, repeat('x', 100000) from generate_series(1, 200) g")
@@ -107,10 +124,16 @@ async fn large_results_pass_whole_and_are_captured_up_to_the_limit() {
     assert_eq!(row.get(0).unwrap().len(), 30_000_000);
     let statements = stack.control.ended_statements(2).await;
     let end = statements[0].end();
-    assert_eq!((end.row_count, end.captured_rows, end.rows_truncated), (200, 10, true));
+    assert_eq!(
+        (end.row_count, end.captured_rows, end.rows_truncated),
+        (200, 10, true)
+    );
     assert!(end.bytes_out > 20_000_000 && end.captured_bytes < 1_100_000);
     assert_eq!(statements[0].rows().len() as u64, end.captured_bytes);
     let end = statements[1].end();
-    assert_eq!((end.row_count, end.captured_rows, end.rows_truncated), (1, 0, true));
+    assert_eq!(
+        (end.row_count, end.captured_rows, end.rows_truncated),
+        (1, 0, true)
+    );
     stack.stop().await;
 }

@@ -14,8 +14,8 @@ use crate::audit::recorder::{Outcome, Promised};
 use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::registry::Activity;
-use crate::policy::{Judge, Quota, judge};
 use crate::policy::quota::Taken;
+use crate::policy::{Judge, Quota, judge};
 
 /// How long a statement waits for room in the record or for a slice of the quota before it is refused. A person
 /// notices, and a short break of the control plane passes.

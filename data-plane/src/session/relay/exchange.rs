@@ -63,11 +63,13 @@ pub(crate) enum Expected {
     Query(QueryReply),
     Parse {
         name: Box<[u8]>,
+        statement: Arc<Prepared>,
         before: Option<Arc<Prepared>>,
         refused: Option<Refused>,
     },
     Bind {
         portal: Box<[u8]>,
+        bound: Option<Arc<Portal>>,
         before: Option<Arc<Portal>>,
         refused: Option<Refused>,
     },

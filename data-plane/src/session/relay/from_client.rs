@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use pglens_policy::{Analysis, StatementKind};
-use pglens_rpc::v1;
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
-use pglens_wire::frontend::{
-    self, Bind, Execute, FunctionCall, Named, Parse, Query, Subject, format_at, tag,
-};
+use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Named, Parse, Query, Subject, tag};
 
 use super::ending::Ending;
-use super::engine::{Admission, CopyIn, Engine, Progress, Rest, Step, Wait};
+use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
-use super::prepared::{Portal, Prepared};
-use crate::audit::StatementFacts;
-use crate::audit::recorder::ChunkRoom;
+use super::facts;
+use super::prepared::Prepared;
 use crate::clock::Now;
 use crate::policy::judge;
-use crate::policy::quota::Taken;
 
 /// Largest message that is read whole to be judged. Twice what can be recorded leaves room for names and lists.
 const MAX_JUDGED_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -77,7 +71,13 @@ impl Engine {
     }
 
     /// Takes a message as far as it has come; the rest will be treated alike.
-    fn take_client(&mut self, header: Header, chunk: &[u8], rest: Rest, out: &mut Vec<u8>) -> Step {
+    pub(super) fn take_client(
+        &mut self,
+        header: Header,
+        chunk: &[u8],
+        rest: Rest,
+        out: &mut Vec<u8>,
+    ) -> Step {
         self.client_rest = rest;
         let taken = self.client.take_frame(header, chunk.len());
         let bytes = chunk.get(..taken).unwrap_or_default();
@@ -118,68 +118,6 @@ impl Engine {
             tag::SYNC => Ok(self.sync(header, chunk, out)),
             _ => self.judged(header, chunk, now, out),
         }
-    }
-
-    fn sync(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
-        if self.exchange.is_full() {
-            return self.wait_for_replies(out);
-        }
-        match self.copy_in {
-            CopyIn::Active => self.exchange.swallow_sync(),
-            CopyIn::No => self.exchange.push_sync(),
-        }
-        self.take_client(header, chunk, Rest::Forward, out)
-    }
-
-    /// Stops the client until replies have come. The target may be sitting on some that fill no packet.
-    fn wait_for_replies(&mut self, out: &mut Vec<u8>) -> Step {
-        if !self.flushed {
-            self.flushed = true;
-            frontend::put_flush(out);
-        }
-        Step::Wait(Wait::Replies)
-    }
-
-    fn copy_data(
-        &mut self,
-        header: Header,
-        chunk: &[u8],
-        now: Now,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, Ending> {
-        if self.copy_in == CopyIn::No {
-            return Ok(self.stray_copy(header, chunk, out));
-        }
-        let total = header.total_bytes();
-        if self.recorder.room_for_row(0, total) == ChunkRoom::OutboxFull {
-            return Ok(Step::Wait(Wait::Room));
-        }
-        match self.quota.take_bytes(total as u64, now.instant) {
-            Taken::Yes => self.client_goes_on(),
-            Taken::Spent => return Err(Ending::bytes_spent()),
-            Taken::NotYet if self.client_waits(Wait::Quota, now) => {
-                return Ok(Step::Wait(Wait::Quota));
-            }
-            Taken::NotYet => return Err(Ending::bytes_unavailable()),
-        }
-        self.recorder.begin_row(total, now);
-        Ok(self.take_client(header, chunk, Rest::Record, out))
-    }
-
-    fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
-        if self.copy_in == CopyIn::No {
-            return self.stray_copy(header, chunk, out);
-        }
-        self.copy_in = CopyIn::No;
-        self.take_client(header, chunk, Rest::Forward, out)
-    }
-
-    /// COPY data while no COPY is known to run: either it is about to, or it has failed and the target ignores the rest.
-    fn stray_copy(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
-        if self.exchange.may_become_copy() {
-            return self.wait_for_replies(out);
-        }
-        self.take_client(header, chunk, Rest::Drop, out)
     }
 
     fn judged(
@@ -230,8 +168,8 @@ impl Engine {
         let judged = self.judge.text(Query::decode(payload)?.text);
         let bytes_in = frame.len() as u64;
         let (text, analysis) = (judged.text, judged.analysis);
-        let statements = statements_of(&text, &analysis, bytes_in);
-        let whole = whole(&text, &analysis, bytes_in);
+        let statements = facts::of_each(&text, &analysis, bytes_in);
+        let whole = facts::whole(&text, &analysis, bytes_in);
         let open_ended = analysis.parse.is_err();
         let reply = match self.admit(statements, whole, judged.verdict, now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
@@ -268,15 +206,15 @@ impl Engine {
             }
             Ok(())
         });
+        let statement = Prepared::new(judged.text, judged.analysis, parse.parameter_types);
         let (before, refused) = match verdict {
             Ok(()) => {
-                let prepared = Prepared::new(judged.text, judged.analysis, parse.parameter_types);
                 out.extend_from_slice(frame);
-                let before = self.exchange.statements.set(parse.name, Some(prepared));
-                (before, None)
+                let new = Some(Arc::clone(&statement));
+                (self.exchange.statements.set(parse.name, new), None)
             }
             Err(refusal) => {
-                let facts = whole(&judged.text, &judged.analysis, frame.len() as u64);
+                let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
                         frontend::put_parse(out, parse.name, NO_SQL);
@@ -291,6 +229,7 @@ impl Engine {
         };
         self.exchange.push(Expected::Parse {
             name: parse.name.into(),
+            statement,
             before,
             refused,
         });
@@ -301,7 +240,7 @@ impl Engine {
         let bind = Bind::decode(payload)?;
         let statement = match self.exchange.statements.get(bind.statement) {
             Some(statement) => Arc::clone(statement),
-            None => unseen("prepared statement", bind.statement),
+            None => facts::unseen("prepared statement", bind.statement),
         };
         let bytes = payload.len() + statement.text.len();
         let refusal = if bytes > judge::MAX_RECORDED_STATEMENT_BYTES {
@@ -311,20 +250,21 @@ impl Engine {
         } else {
             None
         };
-        let (before, refused) = match refusal {
+        let (bound, before, refused) = match refusal {
             None => {
-                let portal = Arc::new(portal(&bind, statement, payload.len()));
+                let portal = Arc::new(facts::portal(&bind, statement, payload.len()));
                 out.extend_from_slice(frame);
-                let before = self.exchange.portals.set(bind.portal, Some(portal));
-                (before, None)
+                let new = Some(Arc::clone(&portal));
+                let before = self.exchange.portals.set(bind.portal, new);
+                (Some(portal), before, None)
             }
             Some(refusal) => {
-                let facts = whole(&statement.text, &statement.analysis, frame.len() as u64);
+                let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
                         frontend::put_bind(out, bind.portal, NO_NAME);
                         let before = self.exchange.portals.get(bind.portal).cloned();
-                        (before, Some(refused))
+                        (None, before, Some(refused))
                     }
                     Admission::Wait(wait) => return Ok(Some(wait)),
                     Admission::Forward(_) => return Ok(None),
@@ -333,6 +273,7 @@ impl Engine {
         };
         self.exchange.push(Expected::Bind {
             portal: bind.portal.into(),
+            bound,
             before,
             refused,
         });
@@ -343,14 +284,9 @@ impl Engine {
         let execute = Execute::decode(payload)?;
         let portal = match self.exchange.portals.get(execute.portal) {
             Some(portal) => Arc::clone(portal),
-            None => Arc::new(unseen_portal(execute.portal)),
+            None => Arc::new(facts::unseen_portal(execute.portal)),
         };
-        let statement = &portal.statement;
-        let bytes_in = (frame.len() + portal.parameter_bytes) as u64;
-        let facts = StatementFacts {
-            parameters: Arc::clone(&portal.parameters),
-            ..whole(&statement.text, &statement.analysis, bytes_in)
-        };
+        let facts = facts::of_portal(&portal, frame.len());
         let reply = match self.admit(vec![facts.clone()], facts, Ok(()), now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(mut places) => {
@@ -382,7 +318,7 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> Judgement {
         let call = FunctionCall::decode(payload)?;
-        let facts = function_call_facts(&call, frame.len() as u64);
+        let facts = facts::of_call(&call, frame.len() as u64);
         let verdict = self.judge.function_call();
         let reply = match self.admit(vec![facts.clone()], facts, verdict, now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
@@ -443,108 +379,3 @@ impl Engine {
 
 /// Nothing when the message was dealt with, or what it waits for.
 type Judgement = Result<Option<Wait>, pglens_wire::MalformedMessage>;
-
-/// One entry for each statement of a simple query; the message's bytes are counted with the first.
-fn statements_of(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Vec<StatementFacts> {
-    if analysis.statements.is_empty() {
-        return vec![whole(text, analysis, bytes_in)];
-    }
-    let mut statements: Vec<_> = analysis
-        .statements
-        .iter()
-        .map(|statement| StatementFacts {
-            text: Arc::clone(text),
-            range: statement.range.clone(),
-            kind: statement.kind.as_str(),
-            fingerprint: statement.fingerprint,
-            parameters: Arc::from([]),
-            bytes_in: 0,
-        })
-        .collect();
-    if let Some(first) = statements.first_mut() {
-        first.bytes_in = bytes_in;
-    }
-    statements
-}
-
-/// The whole text as one entry.
-fn whole(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> StatementFacts {
-    let only = match analysis.statements.as_slice() {
-        [only] => Some(only),
-        _ => None,
-    };
-    StatementFacts {
-        text: Arc::clone(text),
-        range: 0..text.len(),
-        kind: match only {
-            Some(only) => only.kind.as_str(),
-            None if analysis.parse.is_err() => StatementKind::UNKNOWN.as_str(),
-            None if analysis.statements.is_empty() => "EMPTY",
-            None => "MULTIPLE",
-        },
-        fingerprint: only.and_then(|only| only.fingerprint),
-        parameters: Arc::from([]),
-        bytes_in,
-    }
-}
-
-/// A statement whose text never passed here as a message: it was prepared, or its cursor declared, by SQL that was
-/// recorded when it ran.
-fn unseen(what: &str, name: &[u8]) -> Arc<Prepared> {
-    let text = format!("{what} \"{}\"", String::from_utf8_lossy(name));
-    let analysis = Analysis {
-        statements: Vec::new(),
-        parse: Err(pglens_policy::ParseFailure::Unavailable),
-    };
-    Prepared::new(text.into(), Arc::new(analysis), Vec::new())
-}
-
-fn unseen_portal(name: &[u8]) -> Portal {
-    Portal {
-        statement: unseen("portal", name),
-        parameters: Arc::from([]),
-        parameter_bytes: 0,
-        result_formats: Vec::new(),
-        columns: std::sync::OnceLock::new(),
-    }
-}
-
-fn portal(bind: &Bind<'_>, statement: Arc<Prepared>, parameter_bytes: usize) -> Portal {
-    let parameters = bind
-        .parameters
-        .iter()
-        .enumerate()
-        .map(|(index, value)| v1::Parameter {
-            type_oid: statement.parameter_type(index),
-            format: u32::from(format_at(&bind.parameter_formats, index)),
-            value: value.map(<[u8]>::to_vec),
-        });
-    Portal {
-        parameters: parameters.collect(),
-        statement,
-        parameter_bytes,
-        result_formats: bind.result_formats.clone(),
-        columns: std::sync::OnceLock::new(),
-    }
-}
-
-fn function_call_facts(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts {
-    let text: Arc<str> = format!("function {}", call.function).into();
-    let arguments = call
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, value)| v1::Parameter {
-            type_oid: 0,
-            format: u32::from(format_at(&call.argument_formats, index)),
-            value: value.map(<[u8]>::to_vec),
-        });
-    StatementFacts {
-        range: 0..text.len(),
-        text,
-        kind: "FUNCTION CALL",
-        fingerprint: None,
-        parameters: arguments.collect(),
-        bytes_in,
-    }
-}

@@ -9,13 +9,12 @@ use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 use super::ending::Ending;
 use super::engine::{CopyIn, Engine, Progress, Rest, Step, Wait};
 use super::exchange::Expected;
+use super::facts;
 use super::sql_names;
-use crate::audit::recorder::{ChunkRoom, Outcome};
+use crate::audit::StatementFacts;
+use crate::audit::recorder::Outcome;
 use crate::clock::Now;
-use crate::policy::quota::Taken;
 
-/// Rows from this size on pass piece by piece; smaller ones wait in the buffer until they are whole.
-const STREAMED_ROW_BYTES: usize = 8 * 1024;
 /// Other messages up to this size are read whole: the description of 1600 columns is well below.
 const MAX_WHOLE_MESSAGE_BYTES: usize = 1024 * 1024;
 /// Of larger ones this much is read before they pass: SQLSTATE and message stand at the start of an error.
@@ -70,7 +69,7 @@ impl Engine {
             self.exchange.head(),
             Some(Expected::Sync | Expected::Query(_) | Expected::FunctionCall(_))
         );
-        if !ready_follows {
+        if !ready_follows && !self.exchange.is_skipping() {
             self.recorder.flush_end();
         }
         self.activity.set_busy(!self.exchange.is_empty());
@@ -81,7 +80,7 @@ impl Engine {
         Step::Taken(self.target.take_rest(bytes.len()))
     }
 
-    fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Vec<u8>) {
+    pub(super) fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Vec<u8>) {
         match rest {
             Rest::Drop => {}
             Rest::Forward => out.extend_from_slice(bytes),
@@ -93,85 +92,17 @@ impl Engine {
     }
 
     /// Takes a message as far as it has come; the rest will be treated alike.
-    fn take_target(&mut self, header: Header, chunk: &[u8], rest: Rest, out: &mut Vec<u8>) -> Step {
+    pub(super) fn take_target(
+        &mut self,
+        header: Header,
+        chunk: &[u8],
+        rest: Rest,
+        out: &mut Vec<u8>,
+    ) -> Step {
         self.target_rest = rest;
         let taken = self.target.take_frame(header, chunk.len());
         self.pass(chunk.get(..taken).unwrap_or_default(), rest, out);
         Step::Taken(taken)
-    }
-
-    /// Takes as many row messages as stand whole at the start of `chunk`, or the beginning of a large one.
-    fn rows(
-        &mut self,
-        first: Header,
-        chunk: &[u8],
-        now: Now,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, Ending> {
-        if !self.recorder.is_running() {
-            return Err(Ending::target_protocol("a row belongs to no statement"));
-        }
-        if first.total_bytes() > STREAMED_ROW_BYTES {
-            return match self.begin_row(0, first, now)? {
-                Step::Taken(_) => Ok(self.take_target(first, chunk, Rest::Record, out)),
-                step => Ok(step),
-            };
-        }
-        let mut run = 0;
-        let mut stopped = Step::Taken(0);
-        while let Ok(Some(header)) = Header::peek(chunk.get(run..).unwrap_or_default()) {
-            let total = header.total_bytes();
-            let is_row = matches!(header.tag(), tag::DATA_ROW | tag::COPY_DATA);
-            if !is_row || total > STREAMED_ROW_BYTES {
-                break;
-            }
-            if chunk.len() < run + total {
-                stopped = Step::NeedMore(total);
-                break;
-            }
-            stopped = self.begin_row(run, header, now)?;
-            if !matches!(stopped, Step::Taken(_)) {
-                break;
-            }
-            run += total;
-            stopped = Step::Taken(0);
-            // The next row may be treated differently from this one: what was begun must be handed over first.
-            if self.row_differs(run, chunk) {
-                break;
-            }
-        }
-        if run == 0 {
-            return Ok(stopped);
-        }
-        self.pass(chunk.get(..run).unwrap_or_default(), Rest::Record, out);
-        Ok(Step::Taken(run))
-    }
-
-    fn row_differs(&self, run: usize, chunk: &[u8]) -> bool {
-        match Header::peek(chunk.get(run..).unwrap_or_default()) {
-            Ok(Some(next)) => !self.recorder.is_like_last_row(next.total_bytes()),
-            _ => false,
-        }
-    }
-
-    /// Begins a row behind `pending` bytes of rows that were begun and not yet passed. `Taken` means that it may pass.
-    fn begin_row(&mut self, pending: usize, header: Header, now: Now) -> Result<Step, Ending> {
-        let total = header.total_bytes();
-        match self.recorder.room_for_row(pending, total) {
-            ChunkRoom::Ready => {}
-            ChunkRoom::HandOnFirst | ChunkRoom::OutboxFull => return Ok(Step::Wait(Wait::Room)),
-        }
-        match self.quota.take_bytes(total as u64, now.instant) {
-            Taken::Yes => self.target_goes_on(),
-            Taken::Spent if pending > 0 => return Ok(Step::Wait(Wait::Quota)),
-            Taken::Spent => return Err(Ending::bytes_spent()),
-            Taken::NotYet if pending > 0 || self.target_waits(Wait::Quota, now) => {
-                return Ok(Step::Wait(Wait::Quota));
-            }
-            Taken::NotYet => return Err(Ending::bytes_unavailable()),
-        }
-        self.recorder.begin_row(total, now);
-        Ok(Step::Taken(0))
     }
 
     /// Takes a message that is no row.
@@ -220,10 +151,9 @@ impl Engine {
                 tag::CLOSE_COMPLETE,
                 Some(Expected::CloseStatement { .. } | Expected::ClosePortal { .. }),
             )
-            | (
-                tag::NO_DATA,
-                Some(Expected::DescribeStatement(_) | Expected::DescribePortal(_)),
-            ) => true,
+            | (tag::NO_DATA, Some(Expected::DescribeStatement(_) | Expected::DescribePortal(_))) => {
+                true
+            }
             (tag::PARAMETER_DESCRIPTION, Some(Expected::DescribeStatement(statement))) => {
                 if let Some(statement) = statement {
                     let types = backend::parameter_description(payload).map_err(malformed)?;
@@ -280,7 +210,9 @@ impl Engine {
             _ => b"",
         };
         if !self.recorder.is_running() {
-            return Err(Ending::target_protocol("a completion belongs to no statement"));
+            return Err(Ending::target_protocol(
+                "a completion belongs to no statement",
+            ));
         }
         if !self.recorder.can_end() {
             return Ok(Reply::Wait);
@@ -296,7 +228,11 @@ impl Engine {
                 self.recorder.end(outcome, now);
                 self.pop(now);
             }
-            _ => return Err(Ending::target_protocol("a completion does not fit its message")),
+            _ => {
+                return Err(Ending::target_protocol(
+                    "a completion does not fit its message",
+                ));
+            }
         }
         if let Some(text) = text.flatten() {
             sql_names::follow(&mut self.exchange.statements, command_tag, &text);
@@ -308,7 +244,9 @@ impl Engine {
     fn function_result(&mut self, total: usize, now: Now) -> Result<Reply, Ending> {
         let is_call = matches!(self.exchange.head(), Some(Expected::FunctionCall(_)));
         if !is_call || !self.recorder.is_running() {
-            return Err(Ending::target_protocol("a function result belongs to no call"));
+            return Err(Ending::target_protocol(
+                "a function result belongs to no call",
+            ));
         }
         // The result counts as bytes to the client; what was asked for cannot be taken back any more.
         let _counted = self.quota.take_bytes(total as u64, now.instant);
@@ -374,7 +312,16 @@ impl Engine {
             }
             None => {
                 let outcome = Outcome::failed(fields.sqlstate, fields.message);
-                self.recorder.end(outcome, now);
+                if !self.recorder.is_running()
+                    && let Some(facts) = self.attempted()
+                {
+                    match self.recorder.promise(facts) {
+                        Some(place) => self.recorder.start_and_end(place, outcome, now),
+                        None => return Reply::Wait,
+                    }
+                } else {
+                    self.recorder.end(outcome, now);
+                }
                 Reply::Forward
             }
         };
@@ -394,38 +341,27 @@ impl Engine {
         reply
     }
 
-    /// The tripwire of a read grant: what the guard assumes about the session is reported to have changed.
-    fn parameter_status(&mut self, payload: &[u8]) -> Result<Reply, Ending> {
-        let (name, value) = backend::parameter_status(payload)
-            .map_err(|_| Ending::target_protocol("a message is malformed"))?;
-        match guarded_change(name, value) {
-            Some(setting) if self.judge.is_read() => Err(Ending::tripwire(setting)),
-            _ => Ok(Reply::Forward),
+    /// What the head of the queue was about to do when it failed before its Execute: a Parse of a text that is wrong,
+    /// or a Bind whose values cannot be, in which functions may have run. People look for these in the record.
+    fn attempted(&mut self) -> Option<StatementFacts> {
+        match self.exchange.head()? {
+            Expected::Parse { statement, .. } => {
+                let bytes_in = statement.text.len() as u64;
+                Some(facts::whole(&statement.text, &statement.analysis, bytes_in))
+            }
+            Expected::Bind { bound, .. } => Some(facts::of_portal(bound.as_ref()?, 0)),
+            _ => None,
         }
     }
 }
 
 /// What becomes of a reply.
-enum Reply {
+pub(super) enum Reply {
     Forward,
     /// Ours stands in its place.
     Replaced,
     /// The outbox has no room for what it completes.
     Wait,
-}
-
-/// The setting that must not have this value in a session under a read grant.
-pub(crate) fn guarded_change(name: &[u8], value: &[u8]) -> Option<&'static str> {
-    match (name, value) {
-        (b"default_transaction_read_only", value) if value != b"on" => {
-            Some("default_transaction_read_only")
-        }
-        (b"standard_conforming_strings", value) if value != b"on" => {
-            Some("standard_conforming_strings")
-        }
-        (b"client_encoding", value) if value != b"UTF8" => Some("client_encoding"),
-        _ => None,
-    }
 }
 
 fn columns(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {

@@ -3,17 +3,21 @@
 //! Each direction stops reading while the other side does not take what is waiting for it, or while the engine waits;
 //! neither direction stops the other.
 
+mod copy_in;
 mod ending;
 mod engine;
 mod exchange;
+mod facts;
 mod from_client;
-pub(crate) mod from_target;
+mod from_target;
 mod output;
 mod prepared;
+mod rows;
 mod sql_names;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub(crate) mod tripwire;
 
 use std::io;
 use std::pin::Pin;

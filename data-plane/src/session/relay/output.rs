@@ -72,8 +72,10 @@ mod tests {
     #[test]
     fn a_message_that_was_begun_is_finished_and_the_rest_dropped() {
         let one = rows(1).len();
-        let mut output = Output::default();
-        output.bytes = rows(5);
+        let mut output = Output {
+            bytes: rows(5),
+            ..Output::default()
+        };
         output.wrote(one + 2, 0);
         assert!(output.cut_to_boundary());
         assert_eq!(output.pending().len(), one - 2);
@@ -81,17 +83,21 @@ mod tests {
 
     #[test]
     fn nothing_begun_means_nothing_left() {
-        let mut output = Output::default();
-        output.bytes = rows(2);
+        let mut output = Output {
+            bytes: rows(2),
+            ..Output::default()
+        };
         assert!(output.cut_to_boundary());
         assert!(output.is_empty());
     }
 
     #[test]
     fn a_message_that_is_not_here_to_its_end_cannot_be_finished() {
-        let mut output = Output::default();
         let all = rows(1);
-        output.bytes = all[..8].to_vec();
+        let mut output = Output {
+            bytes: all[..8].to_vec(),
+            ..Output::default()
+        };
         output.wrote(8, all.len() - 8);
         assert!(!output.cut_to_boundary());
         output.bytes.extend_from_slice(&all[8..]);

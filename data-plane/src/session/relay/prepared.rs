@@ -70,13 +70,16 @@ impl Portal {
         let Some(columns) = self.statement.columns.get() else {
             return Arc::from([]);
         };
-        let formatted = columns.iter().enumerate().map(|(index, column)| v1::Column {
-            format: u32::from(pglens_wire::frontend::format_at(
-                &self.result_formats,
-                index,
-            )),
-            ..column.clone()
-        });
+        let formatted = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| v1::Column {
+                format: u32::from(pglens_wire::frontend::format_at(
+                    &self.result_formats,
+                    index,
+                )),
+                ..column.clone()
+            });
         formatted.collect()
     }
 }

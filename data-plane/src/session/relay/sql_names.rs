@@ -85,7 +85,10 @@ mod tests {
         let name = |text: &str| Some(text.to_owned());
         assert_eq!(deallocate("DEALLOCATE s1"), name("s1"));
         assert_eq!(deallocate("deallocate PREPARE \"S\"\"1\""), name("S\"1"));
-        assert_eq!(deallocate("deallocate Pdo_Stmt_00000001"), name("pdo_stmt_00000001"));
+        assert_eq!(
+            deallocate("deallocate Pdo_Stmt_00000001"),
+            name("pdo_stmt_00000001")
+        );
         assert_eq!(deallocate("deallocate /* x */ s"), None);
         assert_eq!(deallocate("deallocate U&\"s\""), None);
         assert_eq!(

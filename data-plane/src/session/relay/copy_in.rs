@@ -1,0 +1,74 @@
+//! COPY data from the client, and Sync, which COPY swallows (PostgreSQL manual, section "COPY Operations").
+
+use pglens_wire::frame::Header;
+use pglens_wire::frontend;
+
+use super::ending::Ending;
+use super::engine::{CopyIn, Engine, Rest, Step, Wait};
+use crate::audit::recorder::ChunkRoom;
+use crate::clock::Now;
+use crate::policy::quota::Taken;
+
+impl Engine {
+    pub(super) fn sync(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+        if self.exchange.is_full() {
+            return self.wait_for_replies(out);
+        }
+        match self.copy_in {
+            CopyIn::Active => self.exchange.swallow_sync(),
+            CopyIn::No => self.exchange.push_sync(),
+        }
+        self.take_client(header, chunk, Rest::Forward, out)
+    }
+
+    /// Stops the client until replies have come. The target may be sitting on some that fill no packet.
+    pub(super) fn wait_for_replies(&mut self, out: &mut Vec<u8>) -> Step {
+        if !self.flushed {
+            self.flushed = true;
+            frontend::put_flush(out);
+        }
+        Step::Wait(Wait::Replies)
+    }
+
+    pub(super) fn copy_data(
+        &mut self,
+        header: Header,
+        chunk: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Ending> {
+        if self.copy_in == CopyIn::No {
+            return Ok(self.stray_copy(header, chunk, out));
+        }
+        let total = header.total_bytes();
+        if self.recorder.room_for_row(0, total) == ChunkRoom::OutboxFull {
+            return Ok(Step::Wait(Wait::Room));
+        }
+        match self.quota.take_bytes(total as u64, now.instant) {
+            Taken::Yes => self.client_goes_on(),
+            Taken::Spent => return Err(Ending::bytes_spent()),
+            Taken::NotYet if self.client_waits(Wait::Quota, now) => {
+                return Ok(Step::Wait(Wait::Quota));
+            }
+            Taken::NotYet => return Err(Ending::bytes_unavailable()),
+        }
+        self.recorder.begin_row(total, now);
+        Ok(self.take_client(header, chunk, Rest::Record, out))
+    }
+
+    pub(super) fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+        if self.copy_in == CopyIn::No {
+            return self.stray_copy(header, chunk, out);
+        }
+        self.copy_in = CopyIn::No;
+        self.take_client(header, chunk, Rest::Forward, out)
+    }
+
+    /// COPY data while no COPY is known to run: either it is about to, or it has failed and the target ignores the rest.
+    fn stray_copy(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+        if self.exchange.may_become_copy() {
+            return self.wait_for_replies(out);
+        }
+        self.take_client(header, chunk, Rest::Drop, out)
+    }
+}

@@ -1,0 +1,89 @@
+//! Rows and COPY data from the target: they pass in runs, each counted, recorded and paid for.
+
+use pglens_wire::backend::tag;
+use pglens_wire::frame::Header;
+
+use super::ending::Ending;
+use super::engine::{Engine, Rest, Step, Wait};
+use crate::audit::recorder::ChunkRoom;
+use crate::clock::Now;
+use crate::policy::quota::Taken;
+
+/// Rows from this size on pass piece by piece; smaller ones wait in the buffer until they are whole.
+const STREAMED_ROW_BYTES: usize = 8 * 1024;
+
+impl Engine {
+    /// Takes as many row messages as stand whole at the start of `chunk`, or the beginning of a large one.
+    pub(super) fn rows(
+        &mut self,
+        first: Header,
+        chunk: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Ending> {
+        if !self.recorder.is_running() {
+            return Err(Ending::target_protocol("a row belongs to no statement"));
+        }
+        if first.total_bytes() > STREAMED_ROW_BYTES {
+            return match self.begin_row(0, first, now)? {
+                Step::Taken(_) => Ok(self.take_target(first, chunk, Rest::Record, out)),
+                step => Ok(step),
+            };
+        }
+        let mut run = 0;
+        let mut stopped = Step::Taken(0);
+        while let Ok(Some(header)) = Header::peek(chunk.get(run..).unwrap_or_default()) {
+            let total = header.total_bytes();
+            let is_row = matches!(header.tag(), tag::DATA_ROW | tag::COPY_DATA);
+            if !is_row || total > STREAMED_ROW_BYTES {
+                break;
+            }
+            if chunk.len() < run + total {
+                stopped = Step::NeedMore(total);
+                break;
+            }
+            stopped = self.begin_row(run, header, now)?;
+            if !matches!(stopped, Step::Taken(_)) {
+                break;
+            }
+            run += total;
+            stopped = Step::Taken(0);
+            // The next row may be treated differently from this one: what was begun must be handed over first.
+            if self.row_differs(run, chunk) {
+                break;
+            }
+        }
+        if run == 0 {
+            return Ok(stopped);
+        }
+        self.pass(chunk.get(..run).unwrap_or_default(), Rest::Record, out);
+        Ok(Step::Taken(run))
+    }
+
+    fn row_differs(&self, run: usize, chunk: &[u8]) -> bool {
+        match Header::peek(chunk.get(run..).unwrap_or_default()) {
+            Ok(Some(next)) => !self.recorder.is_like_last_row(next.total_bytes()),
+            _ => false,
+        }
+    }
+
+    /// Begins a row behind `pending` bytes of rows that were begun and not yet passed. `Taken` means that it may pass.
+    fn begin_row(&mut self, pending: usize, header: Header, now: Now) -> Result<Step, Ending> {
+        let total = header.total_bytes();
+        match self.recorder.room_for_row(pending, total) {
+            ChunkRoom::Ready => {}
+            ChunkRoom::HandOnFirst | ChunkRoom::OutboxFull => return Ok(Step::Wait(Wait::Room)),
+        }
+        match self.quota.take_bytes(total as u64, now.instant) {
+            Taken::Yes => self.target_goes_on(),
+            Taken::Spent if pending > 0 => return Ok(Step::Wait(Wait::Quota)),
+            Taken::Spent => return Err(Ending::bytes_spent()),
+            Taken::NotYet if pending > 0 || self.target_waits(Wait::Quota, now) => {
+                return Ok(Step::Wait(Wait::Quota));
+            }
+            Taken::NotYet => return Err(Ending::bytes_unavailable()),
+        }
+        self.recorder.begin_row(total, now);
+        Ok(Step::Taken(0))
+    }
+}

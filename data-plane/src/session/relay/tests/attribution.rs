@@ -1,0 +1,251 @@
+//! Which reply belongs to which statement.
+
+use super::*;
+use crate::session::relay::engine::Wait;
+
+#[test]
+fn what_is_not_refused_passes_as_it_came_however_it_is_cut() {
+    let mut sent = query("select 1");
+    sent.extend(parse_bind_execute("select 2"));
+    sent.extend(sync());
+    let mut answer = row(b"1");
+    answer.extend(complete("SELECT 1"));
+    answer.extend(ready(TransactionStatus::Idle));
+    answer.extend(empty(tag::PARSE_COMPLETE));
+    answer.extend(empty(tag::BIND_COMPLETE));
+    answer.extend(row(&[7; 20_000]));
+    answer.extend(complete("SELECT 1"));
+    answer.extend(ready(TransactionStatus::Idle));
+    for size in [1, 2, 3, 7, 100, 100_000] {
+        let mut script = Setup::default().script();
+        let pass = |script: &mut Script, stream: &[u8], to_target: bool| {
+            let (mut buffer, mut out) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(size) {
+                buffer.extend_from_slice(piece);
+                let now = script.now;
+                let progress = if to_target {
+                    script.engine.client_bytes(&buffer, now, &mut out)
+                } else {
+                    script.engine.target_bytes(&buffer, now, &mut out)
+                };
+                buffer.drain(..progress.unwrap().consumed);
+            }
+            assert!(buffer.is_empty());
+            out
+        };
+        assert_eq!(pass(&mut script, &sent, true), sent, "{size}");
+        assert_eq!(pass(&mut script, &answer, false), answer, "{size}");
+        assert_eq!(
+            script.record(),
+            [
+                entry("select 1", "SELECT 1 1", "I"),
+                entry("select 2", "SELECT 1 1", "I")
+            ]
+        );
+        assert!(script.engine.is_idle());
+    }
+}
+
+#[test]
+fn after_an_error_in_a_pipeline_nothing_up_to_sync_has_run() {
+    let mut script = Setup::default().script();
+    let mut sent = parse_bind_execute("select 1");
+    sent.extend(parse_bind_execute("select 2"));
+    sent.extend(sync());
+    sent.extend(parse_bind_execute("select 3"));
+    sent.extend(sync());
+    script.client(&sent);
+    let mut answer = empty(tag::PARSE_COMPLETE);
+    answer.extend(empty(tag::BIND_COMPLETE));
+    answer.extend(error("22012"));
+    answer.extend(ready(TransactionStatus::Idle));
+    answer.extend(empty(tag::PARSE_COMPLETE));
+    answer.extend(empty(tag::BIND_COMPLETE));
+    answer.extend(complete("SELECT 0"));
+    answer.extend(ready(TransactionStatus::Idle));
+    script.target(&answer);
+    assert_eq!(
+        script.record(),
+        [
+            entry("select 1", "22012", "I"),
+            entry("select 3", "SELECT 0 0", "I")
+        ]
+    );
+    assert_eq!(script.engine.quota().used().queries, 2);
+}
+
+#[test]
+fn messages_after_an_error_are_dropped_until_sync() {
+    let mut script = Setup::default().script();
+    script.client(&parse_bind_execute("select 1"));
+    script.target(&error("42601"));
+    assert_eq!(script.client(&query("delete from t")), b"");
+    assert_eq!(tags(&script.client(&sync())), "S");
+    script.target(&ready(TransactionStatus::Idle));
+    assert_eq!(script.record(), [entry("select 1", "42601", "I")]);
+    assert!(script.engine.is_idle());
+}
+
+#[test]
+fn a_failed_parse_gives_the_name_back_to_what_it_was() {
+    let mut script = Setup::default().script();
+    let parse = |text: &str| made(|out| frontend::put_parse(out, b"s", text));
+    let run = made(|out| {
+        frontend::put_bind(out, b"", b"s");
+        frontend::put_execute(out, b"");
+        frontend::put_sync(out);
+    });
+    script.client(&[parse("select 1"), sync()].concat());
+    script.target(&[empty(tag::PARSE_COMPLETE), ready(TransactionStatus::Idle)].concat());
+    script.client(&[parse("select 2"), run.clone()].concat());
+    script.target(&[error("42P05"), ready(TransactionStatus::Idle)].concat());
+    script.client(&run);
+    let answer = [
+        empty(tag::BIND_COMPLETE),
+        complete("SELECT 0"),
+        ready(TransactionStatus::Idle),
+    ];
+    script.target(&answer.concat());
+    assert_eq!(
+        script.record(),
+        [
+            entry("select 2", "42P05", "I"),
+            entry("select 1", "SELECT 0 0", "I")
+        ]
+    );
+}
+
+#[test]
+fn copy_in_swallows_the_sync_that_came_before_its_data() {
+    let mut script = Setup::default().script();
+    let mut sent = parse_bind_execute("copy t from stdin");
+    sent.extend(sync());
+    script.client(&sent);
+    let answer = [
+        empty(tag::PARSE_COMPLETE),
+        empty(tag::BIND_COMPLETE),
+        made(|out| backend::put_raw(out, tag::COPY_IN_RESPONSE, &[0, 0, 0])),
+    ];
+    script.target(&answer.concat());
+    let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"1\n"));
+    let done = made(|out| backend::put_empty(out, frontend::tag::COPY_DONE));
+    assert_eq!(
+        tags(&script.client(&[data.clone(), data, done, sync()].concat())),
+        "ddcS"
+    );
+    script.target(&[complete("COPY 2"), ready(TransactionStatus::Idle)].concat());
+    assert_eq!(
+        script.record(),
+        [entry("copy t from stdin", "COPY 2 2", "I")]
+    );
+    assert!(script.engine.is_idle());
+}
+
+#[test]
+fn copy_data_waits_until_it_is_known_what_it_is_for() {
+    let mut script = Setup::default().script();
+    let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"1\n"));
+    let copy = query("copy t from stdin");
+    let (progress, out) = script.client_progress(&[copy.clone(), data.clone()].concat());
+    assert_eq!(
+        (progress.consumed, progress.wait),
+        (copy.len(), Some(Wait::Replies))
+    );
+    assert_eq!(
+        tags(&out),
+        "QH",
+        "the target is asked for what it has to say"
+    );
+    script.target(&[error("42501"), ready(TransactionStatus::Idle)].concat());
+    assert_eq!(script.client(&data), b"", "the target would ignore it");
+}
+
+#[test]
+fn a_client_that_sends_ahead_without_end_waits_for_replies() {
+    let mut script = Setup::default().script();
+    let one = made(|out| frontend::put_parse(out, b"", "select 1"));
+    let (progress, out) = script.client_progress(&one.repeat(2000));
+    assert_eq!(progress.wait, Some(Wait::Replies));
+    assert_eq!(progress.consumed, 1024 * one.len());
+    assert!(tags(&out).ends_with('H'));
+    script.target(&empty(tag::PARSE_COMPLETE));
+    let (progress, _) = script.client_progress(&one.repeat(2));
+    assert_eq!(progress.consumed, one.len());
+}
+
+#[test]
+fn what_was_forwarded_and_not_answered_is_recorded_as_unknown() {
+    let mut script = Setup::default().script();
+    let mut sent = parse_bind_execute("select 1");
+    sent.extend(parse_bind_execute("select 2"));
+    sent.extend(query("select 3; select 4"));
+    script.client(&sent);
+    let answer = [empty(tag::PARSE_COMPLETE), empty(tag::BIND_COMPLETE)].concat();
+    script.target(&answer);
+    let ending = Ending::client_gone();
+    script.engine.finish(&ending, script.now);
+    let unknown = |text| entry(text, "unknown", "");
+    let texts = ["select 1", "select 2", "select 3", "select 4"];
+    assert_eq!(script.record(), texts.map(unknown));
+    assert!(matches!(
+        script.events().last(),
+        Some(Event::SessionEnded(_))
+    ));
+}
+
+#[test]
+fn a_suspended_portal_has_a_record_for_each_execute() {
+    let mut script = Setup::default().script();
+    script.client(&parse_bind_execute("select g"));
+    let answer = [
+        empty(tag::PARSE_COMPLETE),
+        empty(tag::BIND_COMPLETE),
+        row(b"1"),
+        empty(tag::PORTAL_SUSPENDED),
+    ];
+    script.target(&answer.concat());
+    assert_eq!(
+        script.record(),
+        [entry("select g", " 1", "")],
+        "no Sync is due"
+    );
+    script.client(&[made(|out| frontend::put_execute(out, b"")), sync()].concat());
+    script.target(
+        &[
+            row(b"2"),
+            complete("SELECT 1"),
+            ready(TransactionStatus::Idle),
+        ]
+        .concat(),
+    );
+    assert_eq!(script.record()[1], entry("select g", "SELECT 1 1", "I"));
+}
+
+#[test]
+fn garbage_of_the_client_ends_the_session() {
+    let check = |bytes: &[u8]| {
+        let mut script = Setup::default().script();
+        let now = script.now;
+        let ending = script.engine.client_bytes(bytes, now, &mut Vec::new());
+        assert_eq!(ending.unwrap_err().reason, "client_protocol");
+    };
+    check(b"p\0\0\0\x04");
+    check(b"Q\0\0\0\x05x");
+    check(b"Q\0\0\0\0");
+    check(b"Q\x3f\0\0\0");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_of_either_side_make_the_engine_panic(
+        client in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        target in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+    ) {
+        let mut script = Setup::default().script();
+        let now = script.now;
+        script.client(&query("select 1"));
+        let _ = script.engine.client_bytes(&client, now, &mut Vec::new());
+        let _ = script.engine.target_bytes(&target, now, &mut Vec::new());
+        script.engine.finish(&Ending::client_gone(), now);
+    }
+}

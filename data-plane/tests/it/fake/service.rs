@@ -1,0 +1,252 @@
+//! The three services of the contract, as the fake answers them.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use pglens_rpc::v1;
+use pglens_rpc::v1::access_server::Access;
+use pglens_rpc::v1::control_message::Message as Down;
+use pglens_rpc::v1::events_server::Events;
+use pglens_rpc::v1::fleet_server::Fleet;
+use pglens_rpc::v1::login_request::Step as Request;
+use pglens_rpc::v1::login_response::Step as Response;
+use pglens_rpc::v1::proxy_message::Message as Up;
+use pglens_rpc::v1::publish_request::Message as Publish;
+use pglens_wire::scram::{ChannelBinding, ScramVerifier, ServerExchange};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Status, Streaming};
+use uuid::Uuid;
+
+use super::{PASSWORD, State};
+
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) answers: watch::Receiver<bool>,
+}
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Access for Service {
+    type LoginStream = Boxed<v1::LoginResponse>;
+
+    async fn login(
+        &self,
+        request: tonic::Request<Streaming<v1::LoginRequest>>,
+    ) -> Result<tonic::Response<Self::LoginStream>, Status> {
+        let (sender, receiver) = mpsc::channel(4);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let answer = |step| Ok(v1::LoginResponse { step: Some(step) });
+            let mut requests = request.into_inner();
+            let decision = service.decide(&mut requests, &sender).await;
+            let _gone = sender.send(answer(decision)).await;
+        });
+        Ok(tonic::Response::new(Box::pin(ReceiverStream::new(
+            receiver,
+        ))))
+    }
+}
+
+impl Service {
+    async fn decide(
+        &self,
+        requests: &mut Streaming<v1::LoginRequest>,
+        answers: &mpsc::Sender<Result<v1::LoginResponse, Status>>,
+    ) -> Response {
+        let wrong = || {
+            Response::Deny(v1::Deny {
+                code: "authentication_failed".to_owned(),
+                message: "password authentication failed".to_owned(),
+                ..Default::default()
+            })
+        };
+        let say = async |step| {
+            let _gone = answers
+                .send(Ok(v1::LoginResponse { step: Some(step) }))
+                .await;
+        };
+        let Some(Request::Start(start)) = next(requests).await else {
+            return wrong();
+        };
+        self.state.lock().unwrap().starts.push(start.clone());
+        let mut sasl_final = Vec::new();
+        if start.method() == v1::AuthMethod::Password {
+            say(Response::Authenticate(v1::Authenticate::default())).await;
+            match next(requests).await {
+                Some(Request::Password(given)) if given.password == PASSWORD.as_bytes() => {}
+                _ => return wrong(),
+            }
+        } else {
+            let binding = start.tls.clone().map(|tls| tls.server_end_point);
+            let binding = binding.filter(|hash| !hash.is_empty());
+            let mut sasl_mechanisms = vec!["SCRAM-SHA-256".to_owned()];
+            if binding.is_some() {
+                sasl_mechanisms.insert(0, "SCRAM-SHA-256-PLUS".to_owned());
+            }
+            say(Response::Authenticate(v1::Authenticate { sasl_mechanisms })).await;
+            let verifier = ScramVerifier::derive(PASSWORD, b"salt".to_vec(), 4096);
+            let binding = binding.map(ChannelBinding::tls_server_end_point);
+            let exchange = ServerExchange::start(verifier, binding);
+            let Some(Request::SaslInitial(first)) = next(requests).await else {
+                return wrong();
+            };
+            let Ok((exchange, data)) = exchange.client_first(&first.mechanism, &first.data) else {
+                return wrong();
+            };
+            say(Response::SaslContinue(v1::SaslContinue { data })).await;
+            let Some(Request::SaslResponse(last)) = next(requests).await else {
+                return wrong();
+            };
+            match exchange.client_final(&last.data) {
+                Ok(proven) => sasl_final = proven.server_final,
+                Err(_) => return wrong(),
+            }
+        }
+        let mut state = self.state.lock().unwrap();
+        if let Some(deny) = state.deny.clone() {
+            return Response::Deny(deny);
+        }
+        let terms = state.terms.clone().unwrap();
+        let session_id = Uuid::now_v7().as_bytes().to_vec();
+        state.sessions.push(session_id.clone());
+        Response::Allow(v1::Allow {
+            sasl_final,
+            session_id,
+            user_id: 1,
+            database_id: 2,
+            grant: Some(terms.grant),
+            limits: Some(terms.limits),
+            target: Some(terms.target),
+            quota: Some(terms.quota),
+            lease_ms: terms.lease_ms,
+        })
+    }
+}
+
+async fn next(requests: &mut Streaming<v1::LoginRequest>) -> Option<Request> {
+    requests.message().await.ok()??.step
+}
+
+#[tonic::async_trait]
+impl Fleet for Service {
+    type AttachStream = Boxed<v1::ControlMessage>;
+
+    async fn attach(
+        &self,
+        request: tonic::Request<Streaming<v1::ProxyMessage>>,
+    ) -> Result<tonic::Response<Self::AttachStream>, Status> {
+        let (down, receiver) = mpsc::channel(64);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let mut up = request.into_inner();
+            while let Some(Ok(message)) = up.next().await {
+                if let Some(message) = service.attached(message.message.unwrap(), &down)
+                    && *service.answers.borrow()
+                {
+                    let message = v1::ControlMessage {
+                        message: Some(message),
+                    };
+                    let _gone = down.send(Ok(message)).await;
+                }
+            }
+        });
+        Ok(tonic::Response::new(Box::pin(ReceiverStream::new(
+            receiver,
+        ))))
+    }
+}
+
+impl Service {
+    fn attached(
+        &self,
+        message: Up,
+        down: &mpsc::Sender<Result<v1::ControlMessage, Status>>,
+    ) -> Option<Down> {
+        let mut state = self.state.lock().unwrap();
+        match message {
+            Up::Hello(hello) => {
+                state.hellos.push(hello);
+                state.down.push(down.clone());
+                Some(Down::Welcome(v1::Welcome {
+                    heartbeat_interval_ms: 200,
+                    lease_ms: 1000,
+                    record_key: vec![0; 32],
+                    proxy_name: "proxy-1".to_owned(),
+                }))
+            }
+            Up::Heartbeat(_) => Some(Down::LeaseExtension(v1::LeaseExtension {
+                lease_ms: 1000,
+                server_time_unix_us: 0,
+            })),
+            Up::QuotaRequest(request) => {
+                state.quota_requests.push(request.clone());
+                let terms = state.terms.as_mut()?;
+                let queries = request.queries.min(terms.more_queries);
+                let bytes = request.bytes.min(terms.more_bytes);
+                terms.more_queries -= queries;
+                terms.more_bytes -= bytes;
+                Some(Down::QuotaSlice(v1::QuotaSlice {
+                    request_id: request.request_id,
+                    session_id: request.session_id,
+                    queries: Some(queries),
+                    bytes: Some(bytes),
+                    queries_spent: terms.more_queries == 0,
+                    bytes_spent: terms.more_bytes == 0,
+                }))
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Events for Service {
+    type PublishStream = Boxed<v1::PublishResponse>;
+
+    async fn publish(
+        &self,
+        request: tonic::Request<Streaming<v1::PublishRequest>>,
+    ) -> Result<tonic::Response<Self::PublishStream>, Status> {
+        let (sender, receiver) = mpsc::channel(4);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let mut requests = request.into_inner();
+            let mut run = Vec::new();
+            while let Some(Ok(request)) = requests.next().await {
+                let mut answers = service.answers.clone();
+                let _closed = answers.wait_for(|answers| *answers).await.is_err();
+                let committed = match request.message.unwrap() {
+                    Publish::Hello(hello) => {
+                        run = hello.run_id;
+                        let state = service.state.lock().unwrap();
+                        state.committed.get(&run).copied().unwrap_or(0)
+                    }
+                    Publish::Batch(batch) => service.commit(&run, batch),
+                };
+                let answer = v1::PublishResponse {
+                    committed_sequence: committed,
+                };
+                let _gone = sender.send(Ok(answer)).await;
+            }
+        });
+        Ok(tonic::Response::new(Box::pin(ReceiverStream::new(
+            receiver,
+        ))))
+    }
+}
+
+impl Service {
+    fn commit(&self, run: &[u8], batch: v1::RecordBatch) -> u64 {
+        let mut state = self.state.lock().unwrap();
+        let before = state.committed.get(run).copied().unwrap_or(0);
+        assert!(batch.first_sequence <= before + 1, "records are missing");
+        let known = usize::try_from(before + 1 - batch.first_sequence).unwrap();
+        state.records.extend(batch.records.into_iter().skip(known));
+        let committed = before.max(batch.last_sequence);
+        state.committed.insert(run.to_vec(), committed);
+        committed
+    }
+}
