@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bootstrap bootstrap-test fmt clippy doc unit e2e helm-lint test-deploy bench
+.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e helm-lint test-deploy bench
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
@@ -21,6 +21,9 @@ test: bootstrap-test fmt clippy doc unit e2e helm-lint ## Every check that CI ma
 
 bootstrap: ## Install what building and `pglens dev` need
 	@scripts/bootstrap.sh
+
+bootstrap-bench: ## Install what the benchmark needs as well
+	@scripts/bootstrap.sh --bench
 
 bootstrap-test: ## Install what the tests need as well
 	@scripts/bootstrap.sh --test
@@ -37,14 +40,15 @@ doc: ## Documentation, warnings are errors
 	@echo "==> doc"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
+# Always the whole workspace: a part of it would be built with other features of its libraries, from the start.
 unit: ## Unit and integration tests, with PostgreSQL servers of their own
 	@echo "==> unit and integration tests"
-	$(CARGO) nextest run --workspace --exclude pglens-e2e --locked
+	$(CARGO) nextest run --workspace --locked -E 'not package(pglens-e2e)'
 
 e2e: ## Both planes with real PostgreSQL and real clients
 	@echo "==> end-to-end tests"
-	$(CARGO) build --locked -p pglens -p pglens-control-plane -p pglens-data-plane
-	$(CARGO) nextest run -p pglens-e2e --locked
+	$(CARGO) build --workspace --locked
+	$(CARGO) nextest run --workspace --locked -E 'package(pglens-e2e)'
 
 helm-lint: ## Lint and render the chart, and validate every object
 	@echo "==> helm chart"
@@ -54,6 +58,7 @@ test-deploy: ## Bring the compose file up for real, where a Docker engine can st
 	@echo "==> compose"
 	@scripts/test-deploy.sh
 
-bench: bootstrap-test ## Compare with a direct connection
+bench: bootstrap-bench ## Compare with a direct connection and with PgBouncer; takes some minutes
 	@echo "==> bench"
-	@bench/run.sh
+	$(CARGO) build --release --locked -p pglens
+	@PGLENS_BIN="$$(scripts/target-dir.sh)/release/pglens" bench/run.py $(ARGS)

@@ -1,14 +1,17 @@
 #!/bin/sh
 # Installs what building and running PgLens needs and this machine lacks, saying what and why. With --test, also what
-# the tests need. What is there already is left alone; a machine that has everything is not touched at all.
+# the tests need; with --bench, what the benchmark needs. What is there already is left alone; a machine that has
+# everything is not touched at all.
 set -eu
 
 with_tests=no
+with_bench=no
 case "${1-}" in
 '') ;;
 --test) with_tests=yes ;;
+--bench) with_bench=yes ;;
 *)
-    echo "usage: $0 [--test]" >&2
+    echo "usage: $0 [--test | --bench]" >&2
     exit 2
     ;;
 esac
@@ -69,6 +72,11 @@ if [ "$with_tests" = yes ]; then
     has_pgbench || need pgbench "a client that the end-to-end tests use"
     has_venv || need venv "python3 with venv: a driver the end-to-end tests use comes from PyPI"
 fi
+if [ "$with_bench" = yes ]; then
+    has_pgbench || need pgbench "makes the load"
+    { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || need pgbouncer "what PgLens is compared with"
+    has python3 || need venv "the benchmark is a Python script"
+fi
 
 # --- Installing it ---------------------------------------------------------------------------------------------------
 
@@ -88,6 +96,7 @@ packages_apt() {
     postgres-server) echo "postgresql postgresql-client" ;;
     postgres-client) echo postgresql-client ;;
     pgbench) echo postgresql ;;
+    pgbouncer) echo pgbouncer ;;
     venv) echo "python3 python3-venv" ;;
     esac
 }
@@ -99,6 +108,7 @@ packages_dnf() {
     postgres-server) echo "postgresql-server postgresql" ;;
     postgres-client) echo postgresql ;;
     pgbench) echo postgresql-contrib ;;
+    pgbouncer) echo pgbouncer ;;
     venv) echo python3 ;;
     esac
 }
@@ -107,6 +117,7 @@ packages_brew() {
     compiler | make) echo gcc make ;;
     libclang) echo llvm ;;
     postgres-server | postgres-client | pgbench) echo postgresql@17 ;;
+    pgbouncer) echo pgbouncer ;;
     venv) echo python3 ;;
     esac
 }

@@ -72,13 +72,15 @@ impl App {
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> Self {
+        let (fleet, live) = (Arc::default(), Live::default());
+        ControlMetrics::observe(metrics, &fleet, &live);
         Self {
             metrics: ControlMetrics::new(metrics, &storage),
             data_keys: DataKeys::new(storage.clone(), Arc::clone(&config.keys)),
             logins: Logins::new(&config.keys),
-            fleet: Arc::default(),
+            fleet,
             sessions: Sessions::default(),
-            live: Live::default(),
+            live,
             storage,
             keys: Arc::clone(&config.keys),
             passwords: Passwords::default(),

@@ -1,11 +1,14 @@
 //! Every instrument of the control plane, with its unit and its closed set of labels.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
 use pglens_runtime::Metrics;
 
+use crate::fleet::registry::Registry;
+use crate::ingest::live::Live;
 use crate::storage::Storage;
 
 /// Upper bounds of request durations in seconds, from a cached answer to a request that hit every timeout.
@@ -33,6 +36,8 @@ pub struct ControlMetrics {
     logins: Counter<u64>,
     records: Counter<u64>,
     batches: Counter<u64>,
+    terminations: Counter<u64>,
+    proxies_lost: Counter<u64>,
 }
 
 impl ControlMetrics {
@@ -92,6 +97,16 @@ impl ControlMetrics {
                 .u64_counter("pglens_records_total")
                 .with_description("Records of proxies, stored or refused for what they hold")
                 .build(),
+            terminations: meter
+                .u64_counter("pglens_sessions_terminated_total")
+                .with_description(
+                    "Sessions whose end proxies were told of, by reason; repeated until they end",
+                )
+                .build(),
+            proxies_lost: meter
+                .u64_counter("pglens_proxies_lost_total")
+                .with_description("Proxies that did not come back and left sessions open")
+                .build(),
             batches: meter
                 .u64_counter("pglens_record_batches_total")
                 .with_description("Batches of records committed")
@@ -122,6 +137,34 @@ impl ControlMetrics {
     /// Counts a login through a proxy. `outcome` is "allowed" or the reason of a refusal, a closed set.
     pub fn login(&self, outcome: &'static str) {
         self.logins.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Counts sessions whose end a proxy was told of.
+    pub fn terminated(&self, reason: &'static str, sessions: usize) {
+        self.terminations
+            .add(sessions as u64, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Counts a proxy that was given up.
+    pub fn proxy_lost(&self) {
+        self.proxies_lost.add(1, &[]);
+    }
+
+    /// Reads the fleet and those who watch when metrics are asked for.
+    pub fn observe(metrics: &Metrics, fleet: &Arc<Registry>, live: &Live) {
+        let meter = metrics.meter("pglens_control_plane");
+        let fleet = Arc::clone(fleet);
+        let _registered = meter
+            .u64_observable_gauge("pglens_proxies_attached")
+            .with_description("Proxies attached to this replica")
+            .with_callback(move |gauge| gauge.observe(fleet.len() as u64, &[]))
+            .build();
+        let live = live.clone();
+        let _registered = meter
+            .u64_observable_gauge("pglens_live_watchers")
+            .with_description("Watchers of the live stream")
+            .with_callback(move |gauge| gauge.observe(live.watchers() as u64, &[]))
+            .build();
     }
 
     /// Counts a committed batch.

@@ -7,26 +7,40 @@ use std::sync::OnceLock;
 
 use pglens_pgserver::PgBinaries;
 
-/// The `pglens` program beside this test's own executable, brought up to date by cargo once per process.
+/// Names a program to test instead of the one cargo builds: a release, or the one of a package.
+const GIVEN: &str = "PGLENS_E2E_PROGRAM";
+
+/// The `pglens` program: the one that was given, or the one beside this test's own executable, which cargo brings up
+/// to date once per process.
 ///
 /// A test executable is `<target>/<profile>/deps/it-<hash>`. `CARGO_BIN_EXE_pglens` exists only inside the crate that
 /// has the program, and a program left from yesterday would be worse than none, so cargo is asked; when nothing
 /// changed that takes a fraction of a second, and cargo's own lock serialises test processes that ask at once.
 pub fn pglens() -> &'static Path {
     static PGLENS: OnceLock<PathBuf> = OnceLock::new();
-    PGLENS.get_or_init(|| {
-        let executable = std::env::current_exe().expect("a running program has a path");
-        let profile_folder = executable.ancestors().nth(2).expect("target/profile/deps");
-        let target_folder = profile_folder.parent().expect("target/profile");
-        let profile = match profile_folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        build(target_folder, profile);
-        let program = profile_folder.join("pglens");
-        assert!(program.is_file(), "cargo made no {}", program.display());
-        program
-    })
+    PGLENS.get_or_init(|| given_program().unwrap_or_else(built_program))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wish of who runs the tests, not a setting of ours"
+)]
+fn given_program() -> Option<PathBuf> {
+    std::env::var_os(GIVEN).map(PathBuf::from)
+}
+
+fn built_program() -> PathBuf {
+    let executable = std::env::current_exe().expect("a running program has a path");
+    let profile_folder = executable.ancestors().nth(2).expect("target/profile/deps");
+    let target_folder = profile_folder.parent().expect("target/profile");
+    let profile = match profile_folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    build(target_folder, profile);
+    let program = profile_folder.join("pglens");
+    assert!(program.is_file(), "cargo made no {}", program.display());
+    program
 }
 
 fn build(target_folder: &Path, profile: &str) {

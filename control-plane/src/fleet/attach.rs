@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
+use super::lost::close_unheld;
 use super::quota;
 use super::registry::{Attached, Outgoing};
 use super::{end_doomed_of, terminate};
@@ -190,6 +191,7 @@ async fn check_sessions(
     if !unknown.is_empty() {
         attached.send(terminate::unknown(&unknown));
     }
+    close_unheld(app, run_id, held).await?;
     end_doomed_of(app, &[run_id], None).await
 }
 

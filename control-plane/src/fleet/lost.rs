@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pglens_core::RunId;
+use pglens_core::{RunId, SessionId};
 use pglens_runtime::Chain;
 use serde_json::json;
 
 use super::silence_of_the_lost;
 use crate::app::App;
 use crate::service::audit::{Action, Actor, AuditEntry};
-use crate::storage::proxy_run::{LostRun, close_lost_in_txn};
+use crate::storage::proxy_run::{LostRun, close_lost_in_txn, close_unheld_in_txn};
 use crate::storage::quota::settle_lost_in_txn;
 use crate::storage::{StoreError, audit};
 
@@ -19,6 +19,8 @@ use crate::storage::{StoreError, audit};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Runs given up in one round; more wait for the next.
 const MAX_RUNS: i64 = 100;
+/// A session this young may be one whose login is still under way.
+const LOGIN_UNDER_WAY: Duration = Duration::from_secs(60);
 /// Sessions named in the audit event; their number is always told.
 const MAX_SESSIONS_NAMED: usize = 100;
 
@@ -51,10 +53,28 @@ pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, StoreErro
                 committed_sequence = run.committed_sequence,
                 "proxy lost, its sessions are closed and their record may be incomplete"
             );
+            app.metrics.proxy_lost();
             lost.push(run_id);
         }
     }
     Ok(lost)
+}
+
+/// Closes the sessions of a run that its proxy does not hold any more, or never did.
+///
+/// # Errors
+/// When storage is not available.
+pub async fn close_unheld(app: &App, run_id: RunId, held: &[SessionId]) -> Result<(), StoreError> {
+    let mut client = app.storage.client().await?;
+    let txn = client.transaction().await?;
+    let closed = close_unheld_in_txn(&txn, run_id, held, LOGIN_UNDER_WAY).await?;
+    if closed.is_empty() {
+        return Ok(());
+    }
+    settle_lost_in_txn(&txn, &closed).await?;
+    txn.commit().await?;
+    tracing::warn!(run.id = %run_id, sessions = closed.len(), "sessions that their proxy does not hold are closed");
+    Ok(())
 }
 
 async fn give_up(

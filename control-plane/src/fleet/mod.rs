@@ -54,6 +54,9 @@ async fn end_doomed_of(
     change: Option<&Change>,
 ) -> Result<(), StoreError> {
     let doomed = app.storage.session_list_doomed(runs, change).await?;
+    for session in &doomed {
+        app.metrics.terminated(session.reason.as_str(), 1);
+    }
     for (run_id, message) in terminate::messages(&doomed) {
         if app.fleet.send(run_id, message) == Delivery::Detached {
             tracing::warn!(run.id = %run_id, "proxy does not keep up with its messages, detached");

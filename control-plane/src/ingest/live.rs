@@ -26,7 +26,7 @@ pub struct LiveEvent {
 }
 
 /// The way from those who store to those who watch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Live {
     events: broadcast::Sender<LiveEvent>,
     places: Arc<Semaphore>,
@@ -47,6 +47,12 @@ impl Live {
     pub fn watch(&self) -> Option<(broadcast::Receiver<LiveEvent>, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         Some((self.events.subscribe(), place))
+    }
+
+    /// How many watch.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.events.receiver_count()
     }
 
     /// Tells of a connection that was let in. `describe` runs only when somebody watches.

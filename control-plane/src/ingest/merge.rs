@@ -1,5 +1,6 @@
 //! Merges the records of a batch: a start whose end is in the same batch becomes one row. Pure.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use pglens_core::{QueryId, SessionId};
@@ -79,16 +80,13 @@ impl Merged {
     fn add(&mut self, record: Record, started: &mut HashMap<QueryId, usize>) {
         let position = record.position();
         match record {
-            Record::Started(statement) => {
-                if started
-                    .insert(statement.id, self.statements.len())
-                    .is_some()
-                {
-                    self.refuse(position, "the statement began twice");
-                } else {
+            Record::Started(statement) => match started.entry(statement.id) {
+                Entry::Occupied(_) => self.refuse(position, "the statement began twice"),
+                Entry::Vacant(entry) => {
+                    entry.insert(self.statements.len());
                     self.statements.push(statement);
                 }
-            }
+            },
             Record::Ended(end) => {
                 let start = started
                     .get(&end.id)

@@ -12,7 +12,7 @@ use pglens_rpc::v1::{PublishRequest, PublishResponse, Record, RecordBatch};
 use pglens_rpc::{convert, v1};
 use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::merge::merge;
 use super::seal::seal;
@@ -108,6 +108,8 @@ where
             Some(Ok(_)) => {
                 return Err(status(ErrorCode::ProtocolViolation, "a batch was expected"));
             }
+            // Larger than a message may be: it would come again and again, so it has to be heard of.
+            Some(Err(status)) if status.code() == Code::OutOfRange => return Err(status),
             Some(Err(_)) | None => return Ok(()),
         };
     }
@@ -213,7 +215,6 @@ fn session_of(record: &v1::Record) -> Option<SessionId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tonic::Code;
 
     fn batch(first: u64, last: u64, count: usize) -> RecordBatch {
         let records = (0..count)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use pglens_core::{GrantId, RunId, SessionId};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{Storage, StoreError, Transaction, column};
 
@@ -38,9 +39,10 @@ const MARK_LOST: &str = "update proxy_runs set lost_at = now(), active_sessions 
      returning proxy_name, hostname, last_seen_at, committed_sequence";
 
 /// The record is searched by its index on (connection_id, sequence), in every partition: it is seldom needed.
-const CLOSE_LOST: &str = "with closing as ( \
-         update connections set ended_at = now(), end_reason = 'proxy_lost', audit_complete = false \
-         where run_id = $1 and ended_at is null \
+const CLOSE_SESSIONS: &str = "with closing as ( \
+         update connections set ended_at = now(), end_reason = $2, audit_complete = false \
+         where run_id = $1 and ended_at is null and id <> all($3) \
+           and started_at <= now() - $4::float8 * interval '1 second' \
          returning id, grant_id, queries_reserved, bytes_reserved, started_at) \
      select c.id, c.grant_id, c.queries_reserved, c.bytes_reserved, \
          coalesce(used.queries, 0) as queries_used, coalesce(used.bytes, 0)::bigint as bytes_used \
@@ -260,19 +262,44 @@ pub async fn close_lost_in_txn(
     else {
         return Ok(None);
     };
-    let close = txn.prepare_cached(CLOSE_LOST).await?;
-    let sessions = txn.query(&close, &[&run_id.0]).await?;
+    let sessions = close_sessions(txn, run_id, "proxy_lost", &[], Duration::ZERO).await?;
     Ok(Some(LostRun {
         run_id,
         proxy_name: column(&run, "proxy_name")?,
         hostname: column(&run, "hostname")?,
         last_seen_at: column(&run, "last_seen_at")?,
         committed_sequence: column(&run, "committed_sequence")?,
-        sessions: sessions
-            .iter()
-            .map(lost_session)
-            .collect::<Result<_, _>>()?,
+        sessions,
     }))
+}
+
+/// Closes the sessions of a run that its proxy does not hold, although it was told of them at least `age` ago: their
+/// login was cut off, or their end is still on its way and completes them.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn close_unheld_in_txn(
+    txn: &Transaction<'_>,
+    run_id: RunId,
+    held: &[SessionId],
+    age: Duration,
+) -> Result<Vec<LostSession>, StoreError> {
+    close_sessions(txn, run_id, "not_held", held, age).await
+}
+
+async fn close_sessions(
+    txn: &Transaction<'_>,
+    run_id: RunId,
+    reason: &str,
+    but: &[SessionId],
+    age: Duration,
+) -> Result<Vec<LostSession>, StoreError> {
+    let but: Vec<Uuid> = but.iter().map(|id| id.0).collect();
+    let statement = txn.prepare_cached(CLOSE_SESSIONS).await?;
+    let rows = txn
+        .query(&statement, &[&run_id.0, &reason, &but, &age.as_secs_f64()])
+        .await?;
+    rows.iter().map(lost_session).collect()
 }
 
 fn lost_session(row: &Row) -> Result<LostSession, StoreError> {

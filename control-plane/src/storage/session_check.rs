@@ -63,22 +63,46 @@ pub enum EndReason {
     Unknown,
 }
 
+impl EndReason {
+    /// Every reason that storage can give.
+    const OF_STORAGE: [Self; 9] = [
+        Self::Killed,
+        Self::UserDeleted,
+        Self::UserDisabled,
+        Self::DatabaseDeleted,
+        Self::DatabaseDisabled,
+        Self::GrantRevoked,
+        Self::GrantExpired,
+        Self::PasswordChanged,
+        Self::DatabaseChanged,
+    ];
+
+    /// The word in storage's answer and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::UserDeleted => "user_deleted",
+            Self::UserDisabled => "user_disabled",
+            Self::DatabaseDeleted => "database_deleted",
+            Self::DatabaseDisabled => "database_disabled",
+            Self::GrantRevoked => "grant_revoked",
+            Self::GrantExpired => "grant_expired",
+            Self::PasswordChanged => "password_changed",
+            Self::DatabaseChanged => "database_changed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl std::str::FromStr for EndReason {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "killed" => Self::Killed,
-            "user_deleted" => Self::UserDeleted,
-            "user_disabled" => Self::UserDisabled,
-            "database_deleted" => Self::DatabaseDeleted,
-            "database_disabled" => Self::DatabaseDisabled,
-            "grant_revoked" => Self::GrantRevoked,
-            "grant_expired" => Self::GrantExpired,
-            "password_changed" => Self::PasswordChanged,
-            "database_changed" => Self::DatabaseChanged,
-            other => return Err(format!("\"{other}\" is no reason to end a session")),
-        })
+        let found = Self::OF_STORAGE
+            .into_iter()
+            .find(|reason| reason.as_str() == text);
+        found.ok_or_else(|| format!("\"{text}\" is no reason to end a session"))
     }
 }
 

@@ -15,10 +15,10 @@ const COUNT: &str = "update connections c set query_count = c.query_count + n.st
        n (id, statements, bytes_in, bytes_out, refused) \
      where c.id = n.id and c.run_id = $1";
 
-/// A session closed for its proxy's silence is completed by the end that comes after all.
+/// A session that was given up is completed by the end that comes after all.
 const LOCK_ENDING: &str = "select id, grant_id, queries_reserved, bytes_reserved from connections \
      where id = any($1) and run_id = $2 \
-       and (ended_at is null or end_reason in ('proxy_lost', 'login_interrupted')) \
+       and (ended_at is null or end_reason in ('proxy_lost', 'not_held', 'login_interrupted')) \
      order by id for no key update";
 
 /// The run's record has no gaps: with its last record a session's record is complete, but for refused ones.

@@ -6,59 +6,16 @@ use futures_util::future::join_all;
 use pglens_rpc::v1;
 use pglens_rpc::v1::TerminateReason;
 use pglens_rpc::v1::control_message::Message as Down;
-use pglens_testkit::{DEADLINE, TestPostgres, eventually};
+use pglens_testkit::{DEADLINE, eventually};
 use uuid::Uuid;
 
-use crate::planes::{Admin, Fleet, Plane, read_grant};
-use crate::proxies::{Attachment, Client, Proxy};
+use crate::proxies::{Client, Proxy};
 use crate::records;
+use crate::scene::{Scene, ann};
+use crate::streams::Attachment;
 
 /// What revoking promises while the control plane is connected.
 const AT_ONCE: Duration = Duration::from_secs(1);
-
-struct Scene {
-    plane: Plane,
-    admin: Admin,
-    proxy: Proxy,
-    attachment: Attachment,
-    user_id: i64,
-    database_id: i64,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let storage = TestPostgres::shared().await.create_database().await;
-        let plane = Fleet::new(storage).start_plane().await;
-        let mut admin = plane.admin().await;
-        let user_id = admin.create_user("ann", "ann-password").await;
-        let database_id = admin.create_database("shop").await;
-        let proxy = Proxy::new(&plane, "proxy-1").await;
-        let attachment = proxy.attach().await;
-        Self {
-            plane,
-            admin,
-            proxy,
-            attachment,
-            user_id,
-            database_id,
-        }
-    }
-
-    /// A session under a grant of its own.
-    async fn session(
-        &mut self,
-        change: impl FnOnce(&mut v1::CreateGrantRequest),
-    ) -> (i64, Vec<u8>) {
-        let mut grant = read_grant(self.user_id, self.database_id);
-        change(&mut grant);
-        let grant_id = self.admin.create_grant(grant).await;
-        (grant_id, self.proxy.allowed(&ann()).await.session_id)
-    }
-}
-
-fn ann() -> Client {
-    Client::new("ann", "ann-password", "shop")
-}
 
 #[tokio::test]
 async fn a_run_keeps_its_record_key_and_its_proxy() {
@@ -196,12 +153,43 @@ async fn attaching_again_tells_what_was_missed() {
     let stranger = Uuid::now_v7().as_bytes().to_vec();
     let held: [&[u8]; 3] = [&kept_session, &revoked_session, &stranger];
     let mut attachment = scene.proxy.try_attach(&held).await.unwrap();
-    let mut ended = vec![attachment.terminated().await, attachment.terminated().await];
+    let mut ended = [attachment.terminated().await, attachment.terminated().await];
     ended.sort_by_key(v1::Terminate::reason);
     assert_eq!(ended[0].reason(), TerminateReason::GrantRevoked);
     assert_eq!(ended[0].session_ids, [revoked_session]);
     assert_eq!(ended[1].reason(), TerminateReason::UnknownSession);
     assert_eq!(ended[1].session_ids, [stranger]);
+}
+
+#[tokio::test]
+async fn sessions_that_the_proxy_never_held_are_closed_when_it_attaches_again() {
+    let mut scene = Scene::new().await;
+    let (grant_id, held) = scene.session(|grant| grant.max_queries = Some(800)).await;
+    let cut_off = scene.proxy.allowed(&ann()).await.session_id;
+    let young = scene.proxy.allowed(&ann()).await.session_id;
+    let storage = scene.plane.fleet.storage.connect().await;
+    let older = "update connections set started_at = now() - interval '2 min' where id <> $1";
+    let young = Uuid::from_slice(&young).unwrap();
+    storage.execute(older, &[&young]).await.unwrap();
+    let used = scene.admin.grant(grant_id).await.queries_used;
+    let _attachment = scene.proxy.try_attach(&[&held]).await.unwrap();
+    let closed =
+        "select count(*) from connections where end_reason = 'not_held' and not audit_complete";
+    eventually(DEADLINE, || async {
+        scene.plane.fleet.count(closed).await == 1
+    })
+    .await;
+    let given_back = used - scene.admin.grant(grant_id).await.queries_used;
+    assert!(given_back > 0);
+    let mut publisher = scene.proxy.publish().await.unwrap();
+    publisher
+        .store(vec![records::session_ended(&cut_off, 3, 0)])
+        .await;
+    assert_eq!(
+        scene.plane.fleet.count(closed).await,
+        0,
+        "its end completes it"
+    );
 }
 
 #[tokio::test]

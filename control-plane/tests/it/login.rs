@@ -7,48 +7,9 @@ use pglens_rpc::v1::login_response::Step as Answer;
 use pglens_testkit::TestPostgres;
 use tonic::Code;
 
-use crate::planes::{Admin, Fleet, Plane, read_grant};
-use crate::proxies::{Attachment, Client, Login, Proxy};
-
-struct Scene {
-    plane: Plane,
-    admin: Admin,
-    proxy: Proxy,
-    _attachment: Attachment,
-    user_id: i64,
-    database_id: i64,
-}
-
-impl Scene {
-    /// A plane with user ann, database shop and an attached proxy.
-    async fn new() -> Self {
-        let storage = TestPostgres::shared().await.create_database().await;
-        let plane = Fleet::new(storage).start_plane().await;
-        let mut admin = plane.admin().await;
-        let user_id = admin.create_user("ann", "ann-password").await;
-        let database_id = admin.create_database("shop").await;
-        let proxy = Proxy::new(&plane, "proxy-1").await;
-        let attachment = proxy.attach().await;
-        Self {
-            plane,
-            admin,
-            proxy,
-            _attachment: attachment,
-            user_id,
-            database_id,
-        }
-    }
-
-    async fn grant(&mut self, change: impl FnOnce(&mut v1::CreateGrantRequest)) -> i64 {
-        let mut grant = read_grant(self.user_id, self.database_id);
-        change(&mut grant);
-        self.admin.create_grant(grant).await
-    }
-}
-
-fn ann() -> Client {
-    Client::new("ann", "ann-password", "shop")
-}
+use crate::planes::Fleet;
+use crate::proxies::{Client, Login, Proxy};
+use crate::scene::{Scene, ann};
 
 #[tokio::test]
 async fn a_user_with_a_grant_gets_in_and_learns_where_to() {

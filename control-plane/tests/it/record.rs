@@ -7,8 +7,9 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::planes::{Admin, Fleet, Plane, read_grant};
-use crate::proxies::{Attachment, Client, Proxy, Publisher};
+use crate::proxies::{Client, Proxy};
 use crate::records::{ended, ended_with, rows, session_ended, started, started_with};
+use crate::streams::{Attachment, Publisher};
 
 struct Scene {
     plane: Plane,

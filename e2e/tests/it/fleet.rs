@@ -165,8 +165,12 @@ async fn the_well_known_password_is_good_for_the_api_only() {
     let error = db_error(&refused);
     assert_eq!(
         (error.severity(), error.code().code()),
-        ("FATAL", "28P01"),
+        ("FATAL", "42501"),
         "{error:?}"
+    );
+    assert!(
+        error.message().contains("default password"),
+        "says why: {error:?}"
     );
 
     let changed = serde_json::json!({"password": "no longer well known"});

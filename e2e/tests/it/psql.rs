@@ -64,13 +64,29 @@ pub(crate) async fn reader(place: &Place) {
                 "",
             ),
             ("select 3 as generated", "SELECT 1", 1, ""),
-            ("selec 'a syntax error'", "", 0, "42601"),
             ("select * from no_such_table", "", 0, "42P01"),
             ("fetch 2 from c", "FETCH 2", 2, ""),
         ],
     );
+    syntax_error_under_a_read_grant(place).await;
     rows_of_every_type(place, only(&recorded, EVERY_TYPE.trim()).id.as_str()).await;
     connection_tells_who_and_where(place, &person).await;
+}
+
+/// What does not parse is refused rather than handed on, in PostgreSQL's own words.
+async fn syntax_error_under_a_read_grant(place: &Place) {
+    let (person, login) = place.reader("typo").await;
+    let script = "selec 'a syntax error';\nselect 'and on';\n";
+    let direct = place.target.login().psql_with(&["-At"], script).await;
+    let proxied = login.psql_with(&["-At"], script).await;
+    assert_eq!(proxied.stderr.lines().next(), direct.stderr.lines().next());
+    assert_eq!((proxied.stdout, proxied.code), (direct.stdout, direct.code));
+    let recorded = place.api.recorded(&person, 1).await;
+    let states: Vec<_> = recorded
+        .iter()
+        .map(|one| (one.sqlstate.as_str(), one.refusal.is_empty()))
+        .collect();
+    assert_eq!(states, [("42601", false), ("", true)]);
 }
 
 /// The captured rows are what the target gave, typed.
@@ -130,7 +146,7 @@ async fn copy_in_under_a_write_grant(place: &Place) {
     // A row that does not fit: the error names the line.
     script.push_str("copy taken from stdin;\n1\tx\nnot a number\ty\n\\.\n");
     script.push_str("do $$ begin raise notice 'heard %', 1; raise warning 'and warned'; end $$;\n");
-    script.push_str("select doubled(21);\n");
+    script.push_str("selec 'a syntax error';\nselect doubled(21);\n");
     let direct = place.target.login().psql(&script).await;
     let proxied = login.psql(&script).await;
     same("\\copy in", &direct, &proxied);
