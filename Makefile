@@ -48,7 +48,7 @@ unit: ## Unit and integration tests, with PostgreSQL servers of their own
 e2e: ## Both planes with real PostgreSQL and real clients
 	@echo "==> end-to-end tests"
 	$(CARGO) build --workspace --locked
-	$(CARGO) nextest run --workspace --locked -E 'package(pglens-e2e)'
+	PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --workspace --locked -E 'package(pglens-e2e)'
 
 helm-lint: ## Lint and render the chart, and validate every object
 	@echo "==> helm chart"

@@ -42,6 +42,7 @@ run_checks() {
   check_writes_are_refused
   check_the_record
   check_one_plane_serves_alone
+  check_the_chart_runs
   check_revoke_ends_the_session
   check_a_second_up_changes_nothing
 }
@@ -115,6 +116,28 @@ check_one_plane_serves_alone() {
   eventually "with one data plane stopped, the other does not serve" as_alice "select 1"
   compose up --detach --no-build --wait --wait-timeout 60 data-plane-1 >/dev/null 2>&1 || fail "data-plane-1 does not start again"
   say "with one data plane stopped the other served"
+}
+
+# The Deployments of the Helm chart, run here in place of those of compose.yaml, over the same storage.
+check_the_chart_runs() {
+  local helm venv
+  if ! helm=$(helm4) || ! venv=$(kubernetes_validate_venv); then
+    printf 'skipped: the chart was not run: helm or its tools cannot be installed\n' >&2
+    if [[ ${CI_STRICT:-0} == 1 ]]; then exit 1; fi
+    return
+  fi
+  printf 'storage: { dsn: "postgres://pglens:%s@storage:5432/pglens?sslmode=disable" }\nencryptionKey: { value: "%s" }\n' \
+    "$(compose exec -T storage cat /run/secrets/storage/password)" "$(compose exec -T control-plane cat /run/pglens/keys)" >"$WORK/values.yaml"
+  "$helm" template pglens "$ROOT/helm/pglens" --namespace access -f "$WORK/values.yaml" >"$WORK/chart.yaml"
+  mkdir "$WORK/chart"
+  "$venv/python" "$ROOT/scripts/helm_as_compose.py" "$WORK/chart.yaml" "$WORK/chart" >"$WORK/override.yaml"
+  chmod -R a+rX "$WORK/chart"
+  compose -f "$WORK/override.yaml" up --detach --no-build --wait --wait-timeout 120 >"$WORK/up" 2>&1 \
+    || { cat "$WORK/up" >&2; fail "the planes do not become healthy with the chart's settings"; }
+  [[ $(compose exec -T control-plane printenv PGL_GRPC_TLS_CERT) == /etc/pglens/fleet/tls.crt ]] || fail "not the chart's settings"
+  [[ $(as_alice "select 'through the chart'") == "through the chart" ]] || fail "no query goes through the chart's planes"
+  compose up --detach --no-build --wait --wait-timeout 120 >"$WORK/up" 2>&1 || { cat "$WORK/up" >&2; fail "no way back from the chart"; }
+  say "the chart's Deployments served a query"
 }
 
 check_revoke_ends_the_session() {

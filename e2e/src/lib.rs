@@ -28,4 +28,4 @@ pub use fleet::Fleet;
 pub use place::Place;
 pub use stack::{Stack, StackOptions};
 pub use target::Target;
-pub use wait::eventually;
+pub use wait::{eventually, step};

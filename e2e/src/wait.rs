@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Long enough for a busy machine; only a failing test waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longer than any part of a test takes on a busy machine.
+const STEP_LIMIT: Duration = Duration::from_secs(90);
+
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Tries `attempt` until it answers `Ok`, and panics with its last `Err` after [`PATIENCE`].
@@ -33,4 +36,13 @@ where
         );
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Runs a part of a test; one that hangs fails under its name, with everything there is to see, before the test
+/// runner ends the process without a word.
+pub async fn step<T>(name: &str, part: impl Future<Output = T>) -> T {
+    println!("step: {name}");
+    tokio::time::timeout(STEP_LIMIT, part)
+        .await
+        .unwrap_or_else(|_| panic!("step {name} hangs: not done within {STEP_LIMIT:?}"))
 }

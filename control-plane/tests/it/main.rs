@@ -22,6 +22,7 @@ mod record;
 mod records;
 mod scene;
 mod sessions;
+mod settling;
 mod streams;
 mod support;
 mod users;

@@ -263,6 +263,21 @@ async fn ids_from_a_clock_that_is_far_off_are_stored_too() {
 }
 
 #[tokio::test]
+async fn a_batch_larger_than_a_message_may_be_is_answered() {
+    let mut scene = Scene::new().await;
+    let huge = "x".repeat(pglens_core::limits::MAX_GRPC_MESSAGE_BYTES + 1);
+    let record = started(Uuid::now_v7(), &scene.session, 1, &huge);
+    let refused = scene
+        .publisher
+        .try_store(1, vec![record])
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange);
+    let mut again = scene.proxy.publish().await.unwrap();
+    again.store(scene.statement(1).1).await;
+}
+
+#[tokio::test]
 async fn nothing_of_the_target_is_readable_in_storage() {
     let mut scene = Scene::new().await;
     let (query, session) = (Uuid::now_v7(), scene.session.clone());

@@ -181,3 +181,29 @@ async fn days_past_the_retention_go_with_their_keys() {
     let events = scene.plane.fleet.events("records.dropped").await;
     assert_eq!(events, [json!({ "days": ["2025-01-01"] })]);
 }
+
+#[tokio::test]
+async fn a_day_that_cannot_have_its_partition_stays_in_the_default_one() {
+    let scene = Scene::new().await;
+    let storage = scene.plane.fleet.storage.connect().await;
+    let last = "select inhrelid::regclass::text from pg_inherits where inhparent = 'queries'::regclass \
+                and inhrelid::regclass::text <> 'queries_default' order by 1 desc limit 1";
+    let name: String = storage.query_one(last, &[]).await.unwrap().get(0);
+    let digits = name.strip_prefix("queries_").unwrap();
+    let taken = format!(
+        "drop table {name}; \
+         insert into queries (id, connection_id, user_id, database_id, grant_id, sequence, sql, kind, key_day, started_at) \
+         select (lpad(to_hex((extract(epoch from '{digits} 12:00+00'::timestamptz) * 1000)::bigint), 12, '0') \
+                 || '70008000000000000000')::uuid, gen_random_uuid(), 1, 1, 1, 1, 'select 1', 'SELECT', \
+             current_date, now()"
+    );
+    storage.batch_execute(&taken).await.unwrap();
+    let second = scene.plane.fleet.start_plane().await;
+    let (status, body) = second.get("/api/queries").await;
+    assert_eq!(
+        (status, &body["queries"][0]["sql"]),
+        (200, &json!("select 1"))
+    );
+    let partitions = "select count(*) from pg_inherits where inhparent = 'queries'::regclass";
+    assert_eq!(scene.plane.fleet.count(partitions).await, 9);
+}

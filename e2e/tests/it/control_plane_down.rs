@@ -1,7 +1,7 @@
 //! The control plane away, frozen or killed: who is logged in works on, who is not is told to wait.
 
 use nix::sys::signal::Signal;
-use pglens_e2e::{Place, Stack, StackOptions, client::db_error, eventually, process};
+use pglens_e2e::{Place, Stack, StackOptions, client::db_error, eventually, process, step};
 
 use crate::refusals::assert_tells_nothing;
 
@@ -12,9 +12,9 @@ async fn sessions_go_on_and_logins_are_refused_until_it_is_back() {
     let control_plane = stack.pid_of("control_plane");
     assert_ne!(control_plane, stack.pid_of("data_plane"));
     assert_ne!(control_plane, stack.process.pid());
-    frozen(&place, control_plane).await;
-    killed(&stack, &place).await;
-    data_plane_killed(&stack, &place).await;
+    step("frozen", frozen(&place, control_plane)).await;
+    step("killed", killed(&stack, &place)).await;
+    step("data plane killed", data_plane_killed(&stack, &place)).await;
 }
 
 async fn frozen(place: &Place, control_plane: u32) {

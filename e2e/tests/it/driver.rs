@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future, pin_mut, stream};
-use pglens_e2e::{Person, Place, Stack, StackOptions, client::db_error};
+use pglens_e2e::{Person, Place, Stack, StackOptions, client::db_error, step};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, error::SqlState};
 
 use crate::compare::{contains_in_order, only, record_equals_target_log};
@@ -20,14 +20,14 @@ async fn everything_a_driver_does_works_and_is_recorded() {
     let stack = Stack::start(StackOptions::default()).await;
     let place = stack.place().await;
     sample::create(&place).await;
-    parameters(&place).await;
-    times(&place).await;
-    pipeline(&place).await;
-    portals(&place).await;
-    copy(&place).await;
-    notifications(&place).await;
-    large_value(&place).await;
-    cancel(&place).await;
+    step("parameters", parameters(&place)).await;
+    step("times", times(&place)).await;
+    step("pipeline", pipeline(&place)).await;
+    step("portals", portals(&place)).await;
+    step("copy", copy(&place)).await;
+    step("notifications", notifications(&place)).await;
+    step("large value", large_value(&place)).await;
+    step("cancel", cancel(&place)).await;
 }
 
 async fn recorded(place: &Place, person: &Person) -> Vec<pglens_e2e::Recorded> {

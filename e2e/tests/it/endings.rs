@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use pglens_e2e::{
-    GrantSpec, Login, Person, Place, Stack, StackOptions, client::db_error, eventually,
+    GrantSpec, Login, Person, Place, Stack, StackOptions, client::db_error, eventually, step,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -18,11 +18,15 @@ const REACH: Duration = Duration::from_secs(1);
 async fn revoke_kill_expiry_and_disabling_end_a_running_statement() {
     let stack = Stack::start(StackOptions::default()).await;
     let place = stack.place().await;
-    revoked(&place).await;
-    killed(&place).await;
-    disabled(&place).await;
-    expired(&place).await;
-    idle_session_is_ended_too(&place).await;
+    step("revoked", revoked(&place)).await;
+    step("killed", killed(&place)).await;
+    step("disabled", disabled(&place)).await;
+    step("expired", expired(&place)).await;
+    step(
+        "idle session is ended too",
+        idle_session_is_ended_too(&place),
+    )
+    .await;
 }
 
 /// A statement that would run for a minute, and how it ended when.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use pglens_e2e::{Fleet, GrantSpec, Login, Person, client::db_error, eventually, fleet::ADMIN};
+use pglens_e2e::{
+    Fleet, GrantSpec, Login, Person, client::db_error, eventually, fleet::ADMIN, step,
+};
 
 use crate::endings::Sleeper;
 use crate::refusals::assert_tells_nothing;
@@ -17,11 +19,15 @@ const REACH: Duration = Duration::from_secs(1);
 async fn several_planes_are_one_installation() {
     let mut fleet = Fleet::start().await;
     sample::create(&fleet.place).await;
-    psql::reader(&fleet.place).await;
-    both_proxies_take_part(&fleet).await;
-    a_change_at_one_control_plane_reaches_every_proxy(&fleet).await;
-    one_control_plane_dies(&mut fleet).await;
-    all_control_planes_die(&mut fleet).await;
+    step("reader", psql::reader(&fleet.place)).await;
+    step("both proxies take part", both_proxies_take_part(&fleet)).await;
+    step(
+        "a change at one control plane reaches every proxy",
+        a_change_at_one_control_plane_reaches_every_proxy(&fleet),
+    )
+    .await;
+    step("one control plane dies", one_control_plane_dies(&mut fleet)).await;
+    step("all control planes die", all_control_planes_die(&mut fleet)).await;
 }
 
 /// `login` at one proxy instead of at the balancer.

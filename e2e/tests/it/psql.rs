@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use nix::sys::signal::Signal;
 use pglens_e2e::client::Started;
-use pglens_e2e::{Person, Place, Ran, Stack, StackOptions, client, process};
+use pglens_e2e::{Person, Place, Ran, Stack, StackOptions, client, process, step};
 use serde_json::json;
 
 use crate::compare::{contains_in_order, only, record_equals_target_log};
@@ -23,10 +23,14 @@ async fn psql_sees_what_the_target_says_and_the_record_shows_what_was_run() {
     let stack = Stack::start(StackOptions::default()).await;
     let place = stack.place().await;
     sample::create(&place).await;
-    reader(&place).await;
-    copy_in_under_a_write_grant(&place).await;
-    many_rows(&place).await;
-    interrupted(&place).await;
+    step("reader", reader(&place)).await;
+    step(
+        "copy in under a write grant",
+        copy_in_under_a_write_grant(&place),
+    )
+    .await;
+    step("many rows", many_rows(&place)).await;
+    step("interrupted", interrupted(&place)).await;
 }
 
 /// The reader's part; also run against a fleet.

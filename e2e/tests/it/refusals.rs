@@ -2,7 +2,9 @@
 
 use chrono::{TimeDelta, Utc};
 use futures_util::{TryStreamExt, pin_mut};
-use pglens_e2e::{GrantSpec, Login, Place, Stack, StackOptions, client::db_error, eventually};
+use pglens_e2e::{
+    GrantSpec, Login, Place, Stack, StackOptions, client::db_error, eventually, step,
+};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::DbError;
 
@@ -17,14 +19,34 @@ async fn every_refusal_has_its_code_and_words_and_tells_nothing() {
     let stack = Stack::start(StackOptions::default()).await;
     let mut place = stack.place().await;
     sample::create(&place).await;
-    wrong_password_and_unknown_user(&place).await;
-    no_grant_and_unknown_database(&place).await;
-    not_yet_started_and_expired(&place).await;
-    statements_spent(&place).await;
-    bytes_spent(&place).await;
-    replication_and_broken_options(&place).await;
-    target_refuses_the_stored_login(&place).await;
-    target_down(&mut place).await;
+    step(
+        "wrong password and unknown user",
+        wrong_password_and_unknown_user(&place),
+    )
+    .await;
+    step(
+        "no grant and unknown database",
+        no_grant_and_unknown_database(&place),
+    )
+    .await;
+    step(
+        "not yet started and expired",
+        not_yet_started_and_expired(&place),
+    )
+    .await;
+    step("statements spent", statements_spent(&place)).await;
+    step("bytes spent", bytes_spent(&place)).await;
+    step(
+        "replication and broken options",
+        replication_and_broken_options(&place),
+    )
+    .await;
+    step(
+        "target refuses the stored login",
+        target_refuses_the_stored_login(&place),
+    )
+    .await;
+    step("target down", target_down(&mut place)).await;
 }
 
 /// Nothing of the target, of the storage or of the inside is in what the client sees.
