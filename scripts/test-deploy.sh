@@ -103,6 +103,7 @@ find_psql() {
 for tool in curl python3; do
   command -v "$tool" >/dev/null || skip "$tool is not installed"
 done
+command -v docker >/dev/null || engine_install || skip "nothing was checked: docker is not installed"
 docker_compose || skip "docker compose cannot be installed"
 check_files
 say "compose.yaml and Dockerfiles are well-formed"

@@ -119,6 +119,7 @@ impl DataPlane {
         let readiness = Readiness::new(&[COMPONENT, LISTENER]);
         let (quota_requests, quota_request_receiver) = mpsc::channel(QUOTA_REQUEST_QUEUE);
         let (drain, asked_to_drain) = watch::channel(None);
+        let (known, known_receiver) = watch::channel(false);
         let (stop_publishing, stop_attaching) =
             (CancellationToken::new(), CancellationToken::new());
         let background = TaskTracker::new();
@@ -133,12 +134,14 @@ impl DataPlane {
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             drain,
+            known,
         };
         background.spawn(attach.run(quota_request_receiver, stop_attaching.clone()));
         let publisher = Publisher {
             run_id,
             planes: Arc::clone(&planes),
             outbox: Arc::clone(&outbox),
+            known: known_receiver,
         };
         background.spawn(publisher.run(stop_publishing.clone()));
         background.spawn(serve_operations(

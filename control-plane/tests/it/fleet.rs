@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use pglens_rpc::v1;
 use pglens_rpc::v1::TerminateReason;
 use pglens_rpc::v1::control_message::Message as Down;
@@ -10,9 +9,7 @@ use pglens_testkit::{DEADLINE, eventually};
 use uuid::Uuid;
 
 use crate::proxies::{Client, Proxy};
-use crate::records;
 use crate::scene::{Scene, ann};
-use crate::streams::Attachment;
 
 /// What revoking promises while the control plane is connected.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -48,6 +48,8 @@ pub(crate) struct Attach {
     pub(crate) metrics: Arc<Metrics>,
     /// Set when the control plane asks this proxy to drain, with the time it gives.
     pub(crate) drain: watch::Sender<Option<Duration>>,
+    /// Becomes true once a control plane knows this run.
+    pub(crate) known: watch::Sender<bool>,
 }
 
 /// Why a stream ended.
@@ -109,6 +111,7 @@ impl Attach {
         self.planes.answered(index);
         backoff.reset();
         self.metrics.attached(true);
+        self.known.send_replace(true);
         self.readiness.set(COMPONENT, Ok(()));
         tracing::info!(control_plane = %url, proxy.name = %welcome.proxy_name, "attached");
         let interval =

@@ -40,6 +40,8 @@ pub(crate) struct Publisher {
     pub(crate) run_id: RunId,
     pub(crate) planes: Arc<ControlPlanes>,
     pub(crate) outbox: Arc<Outbox>,
+    /// True once a control plane knows this run: before, none would take its records.
+    pub(crate) known: watch::Receiver<bool>,
 }
 
 /// Why a stream ended.
@@ -65,7 +67,15 @@ enum PublishError {
 
 impl Publisher {
     /// Publishes until `shutdown` is cancelled.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            known = self.known.wait_for(|known| *known) => {
+                if known.is_err() {
+                    return;
+                }
+            }
+        }
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         loop {
             for (_index, plane) in self.planes.in_order() {

@@ -1,6 +1,7 @@
 //! psycopg from PyPI: the same script through the proxy and at the target itself tells the same.
 
 use pglens_e2e::{Login, Stack, StackOptions, program};
+use serde_json::json;
 
 use crate::compare::record_equals_target_log;
 use crate::sample;
@@ -26,6 +27,21 @@ async fn psycopg_cannot_tell_the_difference() {
     let recorded = place.api.recorded(&person, connections).await;
     assert_eq!(connections, 1);
     record_equals_target_log(&place, &person, &recorded);
+
+    // Parse, Bind, Describe, Execute and Sync in one go: the columns come with the rows.
+    let values = recorded
+        .iter()
+        .find(|record| record.sql.starts_with("select $1::int, $2::text"))
+        .unwrap();
+    let query = place.api.get(&format!("/api/queries/{}", values.id)).await;
+    let row = &query["result_rows"][0];
+    assert_eq!(
+        (&row[0], &row[1], &row[2]),
+        (&json!(42), &json!("wörd 😀"), &json!(true)),
+        "{query}"
+    );
+    assert_eq!(query["columns"].as_array().unwrap().len(), 9, "{query}");
+    assert_eq!(query["parameters"].as_array().unwrap().len(), 9, "{query}");
 }
 
 async fn run(python: &str, login: &Login) -> String {

@@ -16,7 +16,8 @@ use clap::{Arg, ArgMatches, Command};
 pub const LOG: Setting = Setting {
     name: "PGL_LOG",
     help: "Which log lines are written: a level, or target=level pairs separated by commas",
-    default: Some("info"),
+    // These two tell at INFO what is of interest to their developers only.
+    default: Some("info,tokio_postgres=warn,refinery_core=warn"),
     secret: Secrecy::Public,
 };
 

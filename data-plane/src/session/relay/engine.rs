@@ -241,12 +241,12 @@ impl Engine {
         self.target_wait = None;
     }
 
-    /// Begins the record of the statement the target turns to, if the head of the queue is one.
+    /// Begins the record of the statement the target is at, if it is at one.
     pub(super) fn activate(&mut self, now: Now) {
         if self.recorder.is_running() {
             return;
         }
-        match self.exchange.head() {
+        match self.exchange.statement_at_work() {
             Some(Expected::Query(query)) if query.refused.is_none() => {
                 if let Some(place) = query.statements.pop_front() {
                     self.recorder.start(place, Arc::from([]), now);
@@ -254,7 +254,7 @@ impl Engine {
             }
             Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
                 if let Some(place) = reply.place.take() {
-                    let columns = Arc::clone(&reply.columns);
+                    let columns = reply.columns();
                     self.recorder.start(place, columns, now);
                 }
             }

@@ -51,10 +51,19 @@ pub(crate) struct QueryReply {
 /// An Execute or function call.
 #[derive(Debug)]
 pub(crate) struct StatementReply {
-    /// Until the target has turned to it.
+    /// Until the record of it has begun.
     pub(crate) place: Option<Promised>,
-    pub(crate) columns: Arc<[v1::Column]>,
+    /// What is executed; its columns may be described only after the Execute was sent.
+    pub(crate) portal: Option<Arc<Portal>>,
     pub(crate) refused: Option<Refused>,
+}
+
+impl StatementReply {
+    /// The columns of the result, as far as they are known by now.
+    pub(crate) fn columns(&self) -> Arc<[v1::Column]> {
+        let portal = self.portal.as_ref();
+        portal.map_or_else(|| Arc::from([]), |portal| portal.columns())
+    }
 }
 
 /// A message that waits for its reply.
@@ -102,6 +111,25 @@ impl Expected {
             | Self::Execute(StatementReply { refused, .. })
             | Self::FunctionCall(StatementReply { refused, .. }) => Some(refused),
             _ => None,
+        }
+    }
+
+    /// Whether the message does nothing but make `portal` ready to run.
+    fn prepares(&self, portal: &Arc<Portal>) -> bool {
+        match self {
+            Self::Parse {
+                statement,
+                refused: None,
+                ..
+            } => Arc::ptr_eq(statement, &portal.statement),
+            Self::Bind {
+                bound: Some(bound),
+                refused: None,
+                ..
+            } => Arc::ptr_eq(bound, portal),
+            Self::DescribeStatement(Some(statement)) => Arc::ptr_eq(statement, &portal.statement),
+            Self::DescribePortal(Some(described)) => Arc::ptr_eq(described, portal),
+            _ => false,
         }
     }
 
@@ -160,6 +188,28 @@ impl Exchange {
     }
 
     pub(crate) fn head(&mut self) -> Option<&mut Expected> {
+        self.queue.front_mut()
+    }
+
+    /// The statement the target is at: the head, or an Execute behind nothing but its own Parse, Bind and Describe.
+    ///
+    /// PostgreSQL sends the answers to these together with the first rows, so to wait for them would be to miss the
+    /// beginning of nearly every statement.
+    pub(crate) fn statement_at_work(&mut self) -> Option<&mut Expected> {
+        let execute = |expected: &Expected| matches!(expected, Expected::Execute(_));
+        let index = self.queue.iter().position(execute).unwrap_or(0);
+        if let Some(Expected::Execute(StatementReply {
+            portal: Some(portal),
+            ..
+        })) = self.queue.get(index)
+            && self
+                .queue
+                .iter()
+                .take(index)
+                .all(|before| before.prepares(portal))
+        {
+            return self.queue.get_mut(index);
+        }
         self.queue.front_mut()
     }
 

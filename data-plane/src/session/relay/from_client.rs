@@ -293,7 +293,7 @@ impl Engine {
                 out.extend_from_slice(frame);
                 StatementReply {
                     place: places.pop(),
-                    columns: portal.columns(),
+                    portal: Some(portal),
                     refused: None,
                 }
             }
@@ -301,7 +301,7 @@ impl Engine {
                 frontend::put_execute(out, NO_NAME);
                 StatementReply {
                     place: None,
-                    columns: Arc::from([]),
+                    portal: None,
                     refused: Some(refused),
                 }
             }
@@ -326,7 +326,7 @@ impl Engine {
                 out.extend_from_slice(frame);
                 StatementReply {
                     place: places.pop(),
-                    columns: Arc::from([]),
+                    portal: None,
                     refused: None,
                 }
             }
@@ -334,7 +334,7 @@ impl Engine {
                 frontend::put_function_call(out, NO_FUNCTION);
                 StatementReply {
                     place: None,
-                    columns: Arc::from([]),
+                    portal: None,
                     refused: Some(refused),
                 }
             }

@@ -190,9 +190,25 @@ impl Engine {
             _ => return Err(Ending::target_protocol("a reply does not fit its message")),
         };
         if is_answered {
+            self.describe_running();
             self.pop(now);
         }
         Ok(Reply::Forward)
+    }
+
+    /// The running statement may have begun before its columns were known.
+    fn describe_running(&mut self) {
+        let is_description = matches!(
+            self.exchange.head(),
+            Some(Expected::DescribeStatement(_) | Expected::DescribePortal(_))
+        );
+        if is_description
+            && self.recorder.is_running()
+            && let Some(Expected::Execute(reply)) = self.exchange.statement_at_work()
+        {
+            let columns = reply.columns();
+            self.recorder.columns(columns);
+        }
     }
 
     /// The head is answered; the target turns to the next message.
