@@ -1,7 +1,10 @@
 //! The generated code is checked in, so that building needs neither `protoc` nor a build script. This test makes it
 //! again from `proto/` and compares; `UPDATE_GENERATED=1 cargo test -p pglens-rpc` writes what it made.
 
-#![expect(clippy::unwrap_used, reason = "a test: failing to read or generate is its failure")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test: failing to read or generate is its failure"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
