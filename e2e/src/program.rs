@@ -49,15 +49,24 @@ fn build(target_folder: &Path, profile: &str) {
         .args(["build", "--quiet", "--locked", "--package", "pglens"])
         .args(["--bin", "pglens", "--profile", profile, "--target-dir"])
         .arg(target_folder)
-        .current_dir(workspace())
-        // Set for tests only; build scripts that look at it would run again each time.
-        .env_remove("LD_LIBRARY_PATH");
+        .current_dir(workspace());
+    // What cargo and nextest set for tests: some build scripts look at it and would run again each time.
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| is_of_a_test_run(name)) {
+        command.env_remove(name);
+    }
     let output = command.output().expect("cargo runs");
     assert!(
         output.status.success(),
         "cargo build of pglens failed:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+fn is_of_a_test_run(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "NEXTEST"];
+    const NAMES: [&str; 3] = ["CARGO_CRATE_NAME", "CARGO_TARGET_TMPDIR", "LD_LIBRARY_PATH"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
 /// The root of the source tree.

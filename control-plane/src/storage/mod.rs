@@ -1,7 +1,7 @@
 //! The storage database: the only place with SQL on our own tables, one file for each resource.
 //!
 //! Functions are named noun first (`user_list`, `grant_fetch`); those that end in `_in_txn` work inside the caller's
-//! transaction. Rows are read with [`column`], which fails instead of panicking.
+//! transaction. Rows are read with [`column()`], which fails instead of panicking.
 
 pub mod access;
 pub mod audit;

@@ -252,7 +252,11 @@ async fn the_embedded_stack_says_which_setting_it_cannot_use() {
     ];
     for (what, arguments, words) in cases {
         let all = [&["dev", "--data-dir", &data][..], arguments].concat();
-        let ran = pglens(&all, &vec![("HOME", data.clone())]).await;
+        let environment = vec![
+            ("HOME", data.clone()),
+            ("PGL_POSTGRES_PORT", "0".to_owned()),
+        ];
+        let ran = pglens(&all, &environment).await;
         names(&ran, what, words);
     }
 }

@@ -24,4 +24,5 @@ mod psycopg;
 mod read_guard;
 mod refusals;
 mod sample;
+mod statement_life;
 mod tls;
