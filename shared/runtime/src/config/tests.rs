@@ -1,3 +1,5 @@
+//! Tests of the settings.
+
 use super::*;
 
 const TABLE: &[Setting] = &[

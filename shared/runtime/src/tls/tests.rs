@@ -1,3 +1,5 @@
+//! Tests of TLS towards targets and clients.
+
 use std::sync::Arc;
 
 use rustls::server::WebPkiClientVerifier;

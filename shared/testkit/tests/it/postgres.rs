@@ -1,3 +1,5 @@
+//! The throw-away server, tried out.
+
 use std::path::PathBuf;
 
 use pglens_testkit::{DEADLINE, TestPostgres, eventually};

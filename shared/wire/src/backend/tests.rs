@@ -1,3 +1,5 @@
+//! Tests of the target's messages.
+
 use super::*;
 use crate::frame::{HEADER_BYTES, Header};
 use bytes::BytesMut;

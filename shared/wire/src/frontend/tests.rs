@@ -1,3 +1,5 @@
+//! Tests of the client's messages.
+
 use super::*;
 use crate::frame::Header;
 use bytes::BytesMut;

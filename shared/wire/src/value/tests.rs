@@ -1,3 +1,5 @@
+//! Tests of values as text and JSON.
+
 use proptest::prelude::*;
 
 use super::*;

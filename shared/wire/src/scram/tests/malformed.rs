@@ -1,3 +1,5 @@
+//! Messages that a peer should not have sent.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of both ends of SCRAM.
+
 use postgres_protocol::authentication::sasl;
 
 use super::*;
