@@ -40,14 +40,14 @@ doc: ## Documentation, warnings are errors
 	@echo "==> doc"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
-# Always the whole workspace: a part of it would be built with other features of its libraries, from the start.
+# Always the whole workspace: a part of it would be built with other features of its libraries, from the start. The
+# tests of the command have `pglens` built, so it is there for the end-to-end tests as well.
 unit: ## Unit and integration tests, with PostgreSQL servers of their own
 	@echo "==> unit and integration tests"
 	$(CARGO) nextest run --workspace --locked -E 'not package(pglens-e2e)'
 
 e2e: ## Both planes with real PostgreSQL and real clients
 	@echo "==> end-to-end tests"
-	$(CARGO) build --workspace --locked
 	PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --workspace --locked -E 'package(pglens-e2e)'
 
 helm-lint: ## Lint and render the chart, and validate every object

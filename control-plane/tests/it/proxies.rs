@@ -111,6 +111,7 @@ impl Proxy {
             sender,
             inbound,
             welcome,
+            told: std::collections::HashSet::new(),
         })
     }
 

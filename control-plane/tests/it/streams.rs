@@ -1,5 +1,6 @@
 //! The two streams a proxy keeps open: the one it is attached by, and the one for its record.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use pglens_rpc::v1;
@@ -17,6 +18,8 @@ pub(crate) struct Attachment {
     pub(crate) sender: mpsc::Sender<v1::ProxyMessage>,
     pub(crate) inbound: Streaming<v1::ControlMessage>,
     pub(crate) welcome: v1::Welcome,
+    /// Sessions whose end was told already; it may be told again as long as they are open.
+    pub(crate) told: HashSet<Vec<u8>>,
 }
 
 impl Attachment {
@@ -24,11 +27,17 @@ impl Attachment {
         next_down(&mut self.inbound).await.unwrap()
     }
 
-    /// The next message that ends sessions; lease extensions before it are passed over.
+    /// The next message that ends sessions it was not told of before; lease extensions are passed over.
     pub(crate) async fn terminated(&mut self) -> v1::Terminate {
         loop {
             match self.next().await {
-                Down::Terminate(terminate) => return terminate,
+                Down::Terminate(terminate) => {
+                    let before = self.told.len();
+                    self.told.extend(terminate.session_ids.iter().cloned());
+                    if self.told.len() > before {
+                        return terminate;
+                    }
+                }
                 Down::LeaseExtension(_) => {}
                 other => panic!("{other:?}"),
             }
