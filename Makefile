@@ -2,11 +2,13 @@
 
 SHELL := /bin/sh
 CARGO ?= cargo
+# Which PostgreSQL majors `make test-matrix` covers; all of them when empty.
+MAJORS ?=
 # Flags for `pglens dev`: make up ARGS="--fresh --processes"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e helm-lint test-deploy bench
+.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
@@ -16,7 +18,7 @@ up: bootstrap ## Install what is missing, build, and run everything on this mach
 	$(CARGO) build --locked -p pglens
 	@"$$(scripts/target-dir.sh)/debug/pglens" dev $(ARGS)
 
-test: bootstrap-test fmt clippy doc unit e2e helm-lint ## Every check that CI makes
+test: bootstrap-test fmt clippy doc unit e2e newest-major helm-lint ## Every check that CI makes
 	@echo "==> all checks passed"
 
 bootstrap: ## Install what building and `pglens dev` need
@@ -43,12 +45,18 @@ doc: ## Documentation, warnings are errors
 # Always the whole workspace: a part of it would be built with other features of its libraries, from the start. The
 # tests of the command have `pglens` built, so it is there for the end-to-end tests as well.
 unit: ## Unit and integration tests, with PostgreSQL servers of their own
-	@echo "==> unit and integration tests"
+	@echo "==> unit and integration tests; target: $$(scripts/postgres-majors.sh version)"
 	$(CARGO) nextest run --workspace --locked -E 'not package(pglens-e2e)'
 
 e2e: ## Both planes with real PostgreSQL and real clients
-	@echo "==> end-to-end tests"
+	@echo "==> end-to-end tests; target: $$(scripts/postgres-majors.sh version)"
 	PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --workspace --locked -E 'package(pglens-e2e)'
+
+newest-major: ## The tests about targets once more, with the newest PostgreSQL as the target
+	@scripts/test-majors.sh --quick 18
+
+test-matrix: bootstrap-test ## Every test that has a target, with each supported major of PostgreSQL (MAJORS="14 18")
+	@scripts/test-majors.sh $(MAJORS)
 
 helm-lint: ## Lint and render the chart, and validate every object
 	@echo "==> helm chart"

@@ -178,3 +178,12 @@ if [ "$with_tests" = yes ] && ! cargo nextest --version >/dev/null 2>&1; then
     say "missing: cargo-nextest (runs the tests); building it takes some minutes"
     cargo install cargo-nextest --locked --quiet
 fi
+
+# The tests' other target: one major is the machine's own. What cannot be had is skipped by the tests that would use it,
+# and they say so again.
+if [ "$with_tests" = yes ]; then
+    for what in 'folder 18' clients; do
+        # shellcheck disable=SC2086 # two words
+        "$(dirname "$0")"/postgres-majors.sh $what >/dev/null || say "not to be had here: postgres-majors.sh $what"
+    done
+fi

@@ -118,7 +118,12 @@ impl Login {
     }
 
     /// Runs a client program with the password in its environment.
-    pub async fn run(&self, name: &str, arguments: &[&str], stdin: &str) -> Ran {
+    pub async fn run(
+        &self,
+        name: impl AsRef<std::ffi::OsStr>,
+        arguments: &[&str],
+        stdin: &str,
+    ) -> Ran {
         run(name, arguments, &[("PGPASSWORD", &self.password)], stdin).await
     }
 }

@@ -19,6 +19,7 @@ pub mod place;
 pub mod process;
 pub mod program;
 pub mod stack;
+pub mod statement_log;
 pub mod target;
 pub mod wait;
 

@@ -87,7 +87,7 @@ pub fn path_variable() -> OsString {
     std::env::join_paths(folders.chain(std::env::split_paths(&inherited))).expect("PATH is a PATH")
 }
 
-/// PostgreSQL's server programs.
+/// PostgreSQL's programs of this machine, clients among them. The target's are [`pglens_testkit::target_binaries`].
 pub fn binaries() -> PgBinaries {
     PgBinaries::find(None).expect("end-to-end tests need a PostgreSQL server on this machine")
 }

@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use pglens_pgserver::{Durability, Options, Orphaned, PgServer};
-use serde_json::Value;
+use pglens_testkit::target_binaries;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::api::Person;
 use crate::client::Login;
-use crate::program;
+use crate::statement_log::statements_of;
 
 /// The database of the server that tests work in. Not the name PgLens knows it by.
 pub const DATABASE: &str = "e2e_target";
 
-/// A throw-away server with its superuser as the login that PgLens stores.
+/// A throw-away server of the major under test, with its superuser as the login that PgLens stores.
 #[derive(Debug)]
 pub struct Target {
     server: Option<PgServer>,
@@ -33,13 +33,13 @@ impl Target {
     /// Starts a server with further settings.
     pub async fn start_with(settings: Vec<(String, String)>) -> Self {
         let folder = open_folder();
-        let mut options = Options::new(program::binaries(), folder.path().join("target"));
+        let mut options = Options::new(target_binaries(), folder.path().join("target"));
         options.durability = Durability::Test;
         options.orphaned = Orphaned::StopAndRemove;
         options.superuser = "stored_owner".to_owned();
         options.settings = [
             ("logging_collector", "on"),
-            ("log_destination", "jsonlog"),
+            ("log_destination", "csvlog"),
             ("log_directory", "log"),
             ("log_filename", "target.log"),
             ("log_rotation_age", "0"),
@@ -70,7 +70,7 @@ impl Target {
             options: "sslmode=disable".to_owned(),
         };
         Self {
-            statements: folder.path().join("target/data/log/target.json"),
+            statements: folder.path().join("target/data/log/target.csv"),
             server: Some(server),
             login,
             _folder: folder,
@@ -105,17 +105,7 @@ impl Target {
     /// held it: a text with a syntax error is not among them, and one text may hold several statements.
     pub fn executed(&self, person: &Person) -> Vec<String> {
         let log = std::fs::read_to_string(&self.statements).expect("the statement log");
-        let application = format!("pglens/{}", person.name);
-        let of_person = |entry: &Value| {
-            let name = entry["application_name"].as_str().unwrap_or_default();
-            name.strip_prefix(&application)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-        };
-        log.lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(of_person)
-            .filter_map(|entry| statement_text(entry["message"].as_str()?))
-            .collect()
+        statements_of(&log, &format!("pglens/{}", person.name))
     }
 
     /// Stops the server; what PgLens then says of it is the subject of a test.
@@ -124,15 +114,6 @@ impl Target {
             server.stop().await;
         }
     }
-}
-
-/// "statement: TEXT" and "execute NAME: TEXT" as `log_statement` writes them.
-fn statement_text(message: &str) -> Option<String> {
-    let text = match message.strip_prefix("statement: ") {
-        Some(text) => text,
-        None => message.strip_prefix("execute ")?.split_once(": ")?.1,
-    };
-    Some(text.to_owned())
 }
 
 /// A temporary folder that the user who runs PostgreSQL may enter.

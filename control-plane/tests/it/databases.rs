@@ -163,7 +163,7 @@ async fn others_see_the_name_of_what_they_hold_a_grant_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_tries_both_logins() {
     let plane = Plane::start().await;
-    let target = TestPostgres::shared().await.create_database().await;
+    let target = TestPostgres::target().await.create_database().await;
     let admin = target.connect().await;
     admin
         .batch_execute("create role reader login password 'hunter3'")

@@ -29,7 +29,7 @@ impl Stack {
 
     pub(crate) async fn start_with(settings: &[(&'static str, &str)]) -> Self {
         Self::start_for(
-            TestPostgres::shared().await.create_database().await,
+            TestPostgres::target().await.create_database().await,
             settings,
         )
         .await

@@ -1,11 +1,14 @@
 //! Programs people use: what they do through the proxy is what they do without it.
 
+use std::ffi::OsStr;
 use std::process::Output;
+
+use pglens_testkit::client_program;
 
 use crate::fake::PASSWORD;
 use crate::harness::{Stack, text};
 
-async fn run(program: &str, arguments: &[&str]) -> Output {
+async fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
     tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()
@@ -84,7 +87,7 @@ async fn a_dump_through_the_proxy_is_the_dump_without_it() {
             .terms(|terms| terms.grant.access_level = level.into());
     };
     let dump = async |url: &str| {
-        let output = run("pg_dump", &[url]).await;
+        let output = run(client_program("pg_dump"), &[url]).await;
         assert!(output.status.success(), "{}", text(&output.stderr));
         let mut lines: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
         // A random key of newer releases.

@@ -1,6 +1,7 @@
 //! pg_dump through the proxy, under a grant that only reads, against pg_dump at the target itself.
 
 use pglens_e2e::{Login, Stack, StackOptions};
+use pglens_testkit::client_program;
 
 use crate::compare::record_equals_target_log;
 use crate::sample;
@@ -50,7 +51,7 @@ async fn a_dump_through_the_proxy_equals_a_direct_one() {
 async fn pg_dump(login: &Login, arguments: &[&str]) -> String {
     let conninfo = login.conninfo();
     let all = [arguments, &["-w", "-d", &conninfo]].concat();
-    let ran = login.run("pg_dump", &all, "").await;
+    let ran = login.run(client_program("pg_dump"), &all, "").await;
     let lines = ran.success(&format!("pg_dump {arguments:?}")).lines();
     let kept: Vec<&str> = lines
         .filter(|line| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict "))

@@ -10,8 +10,10 @@
     reason = "this crate is part of tests, and a test that cannot start has failed"
 )]
 
+pub mod major;
 pub mod postgres;
 pub mod wait;
 
+pub use major::{client_program, target_binaries, target_major};
 pub use postgres::{TestDatabase, TestPostgres};
 pub use wait::{DEADLINE, eventually};

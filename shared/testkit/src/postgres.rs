@@ -12,8 +12,12 @@ use pglens_pgserver::{Account, Durability, Options, Orphaned, PgBinaries, PgServ
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+use crate::major::{target_binaries, version};
+
 /// The shared server of this process.
 static SHARED: OnceCell<TestPostgres> = OnceCell::const_new();
+/// The shared target of this process.
+static TARGET: OnceCell<TestPostgres> = OnceCell::const_new();
 
 /// A server that lives as long as the test.
 #[derive(Debug)]
@@ -45,9 +49,24 @@ impl TestPostgres {
         SHARED.get_or_init(|| Self::start(&[])).await
     }
 
+    /// The server that all tests of this process share as a target of PgLens: of the major under test, which
+    /// [`target_binaries`] tells.
+    pub async fn target() -> &'static Self {
+        TARGET.get_or_init(|| Self::start_target(&[])).await
+    }
+
     /// A server of the test's own, with `-c` settings. It is stopped when dropped.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let binaries = PgBinaries::find(None).unwrap_or_else(|error| panic!("{error}"));
+        Self::start_of(binaries, settings).await
+    }
+
+    /// The same, of the major under test.
+    pub async fn start_target(settings: &[(&str, &str)]) -> Self {
+        Self::start_of(target_binaries(), settings).await
+    }
+
+    async fn start_of(binaries: PgBinaries, settings: &[(&str, &str)]) -> Self {
         let template = tokio::task::spawn_blocking({
             let binaries = binaries.clone();
             move || template(binaries)
@@ -126,12 +145,7 @@ fn root() -> PathBuf {
 
 /// A cluster that no server ever ran on, one for each version of PostgreSQL.
 fn template(binaries: PgBinaries) -> PathBuf {
-    let version = Command::new(binaries.program("postgres"))
-        .arg("--version")
-        .output()
-        .unwrap();
-    let version = String::from_utf8_lossy(&version.stdout);
-    let version: String = version
+    let version: String = version(&binaries)
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
