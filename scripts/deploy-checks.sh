@@ -126,7 +126,8 @@ check_the_chart_runs() {
     if [[ ${CI_STRICT:-0} == 1 ]]; then exit 1; fi
     return
   fi
-  printf 'storage: { dsn: "postgres://pglens:%s@storage:5432/pglens?sslmode=disable" }\nencryptionKey: { value: "%s" }\n' \
+  printf 'storage: { dsn: "postgres://pglens:%s@storage:5432/pglens?sslmode=disable" }\nencryptionKey: { value: "%s" }
+dataPlane: { settings: { proxyProtocolNetworks: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16] } }\n' \
     "$(compose exec -T storage cat /run/secrets/storage/password)" "$(compose exec -T control-plane cat /run/pglens/keys)" >"$WORK/values.yaml"
   "$helm" template pglens "$ROOT/helm/pglens" --namespace access -f "$WORK/values.yaml" >"$WORK/chart.yaml"
   mkdir "$WORK/chart"

@@ -1,24 +1,20 @@
 //! The settings of a data plane.
 
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pglens_core::Secret;
+use ipnet::IpNet;
 use pglens_runtime::config::{
     LOG, LOG_FORMAT, SHUTDOWN_GRACE_SECONDS, parse_bool, parse_number, parse_seconds,
 };
-use pglens_runtime::listen::io_reason;
-use pglens_runtime::tls::{load_certs, load_key, provider};
+use pglens_runtime::tls::{load_certs, load_key};
 use pglens_runtime::{ConfigError, ListenSetting, Secrecy, Setting, Settings};
-use tokio_rustls::TlsAcceptor;
 
-use crate::control::channel::ControlConfig;
-use crate::net::end_point::server_end_point;
-
-/// What a PostgreSQL client offers in ALPN, and must offer when it begins with TLS at once.
-pub(crate) const ALPN: &[u8] = b"postgresql";
+use crate::control::channel::{ControlConfig, IdentityFiles};
+use crate::tls::{ClientTls, TlsFiles};
 
 /// The largest statement that can be recorded must fit into the half of the outbox that is for statements.
 const MIN_RECORD_BUFFER_BYTES: usize = 16 * 1024 * 1024;
@@ -77,9 +73,15 @@ pub const SETTINGS: &[Setting] = &[
         Some("scram-sha-256"),
     ),
     public(
-        "PGL_MAX_SESSIONS",
-        "Most client connections at once",
-        Some("2000"),
+        "PGL_PROXY_PROTOCOL_NETWORKS",
+        "Load balancers whose connections begin with a PROXY header: networks separated by commas",
+        None,
+    ),
+    public("PGL_MAX_SESSIONS", "Most sessions at once", Some("2000")),
+    public(
+        "PGL_MAX_STARTING",
+        "Most connections at once that are not logged in; the oldest makes room",
+        Some("2048"),
     ),
     public(
         "PGL_RECORD_BUFFER_BYTES",
@@ -110,30 +112,18 @@ impl FromStr for ClientAuth {
     }
 }
 
-/// TLS towards clients.
-#[derive(Clone)]
-pub(crate) struct ServerTls {
-    pub(crate) acceptor: TlsAcceptor,
-    /// Channel binding data of the certificate; `None` when it has none.
-    pub(crate) end_point: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerTls").finish_non_exhaustive()
-    }
-}
-
 /// A data plane's settings, read and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) listen: ListenSetting,
     pub(crate) operations: ListenSetting,
     pub(crate) control: ControlConfig,
-    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls: Arc<ClientTls>,
     pub(crate) tls_required: bool,
     pub(crate) client_auth: ClientAuth,
+    pub(crate) proxy_protocol_networks: Vec<IpNet>,
     pub(crate) max_sessions: usize,
+    pub(crate) max_starting: usize,
     pub(crate) record_buffer_bytes: usize,
     pub(crate) shutdown_grace: Duration,
 }
@@ -144,13 +134,13 @@ impl Config {
     /// # Errors
     /// When one is missing, malformed, or names a file that cannot be used.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let tls = server_tls(settings)?;
+        let tls = client_tls(settings)?;
         let tls_required = settings.required("PGL_TLS_REQUIRED", parse_bool)?;
-        if tls_required && tls.is_none() {
+        if tls_required && !tls.is_configured() {
             return Err(settings.invalid("PGL_TLS_REQUIRED", "needs PGL_TLS_CERT and PGL_TLS_KEY"));
         }
         let client_auth = settings.required("PGL_CLIENT_AUTH", str::parse)?;
-        if client_auth == ClientAuth::Password && tls.is_none() {
+        if client_auth == ClientAuth::Password && !tls.is_configured() {
             let reason =
                 "a password is only accepted inside TLS: PGL_TLS_CERT and PGL_TLS_KEY are needed";
             return Err(settings.invalid("PGL_CLIENT_AUTH", reason));
@@ -162,7 +152,11 @@ impl Config {
             tls,
             tls_required,
             client_auth,
+            proxy_protocol_networks: settings
+                .optional("PGL_PROXY_PROTOCOL_NETWORKS", networks)?
+                .unwrap_or_default(),
             max_sessions: settings.required("PGL_MAX_SESSIONS", parse_number(1..=1_000_000))?,
+            max_starting: settings.required("PGL_MAX_STARTING", parse_number(1..=1_000_000))?,
             record_buffer_bytes: settings.required(
                 "PGL_RECORD_BUFFER_BYTES",
                 parse_number(MIN_RECORD_BUFFER_BYTES..=usize::MAX / 4),
@@ -173,19 +167,23 @@ impl Config {
 }
 
 fn control(settings: &Settings) -> Result<ControlConfig, ConfigError> {
-    let config = ControlConfig {
-        urls: settings.required("PGL_CONTROL_URLS", control_urls)?,
-        ca: settings.required("PGL_CONTROL_CA", read_file)?,
-        certificate: settings.required("PGL_CONTROL_CERT", read_file)?,
-        key: settings
-            .required("PGL_CONTROL_KEY", read_file)
-            .map(Secret::new)?,
-    };
-    // The files are parsed here so that the setting at fault is named; the connections parse them again.
+    let urls = settings.required("PGL_CONTROL_URLS", control_urls)?;
+    // The files are parsed here so that the setting at fault is named.
     settings.required("PGL_CONTROL_CA", |path| load_certs(Path::new(path)))?;
     settings.required("PGL_CONTROL_CERT", |path| load_certs(Path::new(path)))?;
     settings.required("PGL_CONTROL_KEY", |path| load_key(Path::new(path)))?;
-    Ok(config)
+    let path = |text: &str| Ok::<_, String>(PathBuf::from(text));
+    let files = IdentityFiles {
+        ca: settings.required("PGL_CONTROL_CA", path)?,
+        certificate: settings.required("PGL_CONTROL_CERT", path)?,
+        key: settings.required("PGL_CONTROL_KEY", path)?,
+    };
+    let identity = files.read();
+    Ok(ControlConfig {
+        urls,
+        identity: identity.map_err(|error| settings.invalid("PGL_CONTROL_CERT", error))?,
+        files,
+    })
 }
 
 fn control_urls(text: &str) -> Result<Vec<String>, String> {
@@ -200,17 +198,16 @@ fn control_urls(text: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-fn read_file(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {path}: {}", io_reason(&error)))
-}
-
-fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ConfigError> {
-    let certificates = settings.optional("PGL_TLS_CERT", |path| load_certs(Path::new(path)))?;
-    let key = settings.optional("PGL_TLS_KEY", |path| load_key(Path::new(path)))?;
-    let (certificates, key) = match (certificates, key) {
-        (Some(certificates), Some(key)) => (certificates, key),
-        (None, None) => return Ok(None),
+fn client_tls(settings: &Settings) -> Result<Arc<ClientTls>, ConfigError> {
+    // The files are parsed here so that the setting at fault is named.
+    settings.optional("PGL_TLS_CERT", |path| load_certs(Path::new(path)))?;
+    settings.optional("PGL_TLS_KEY", |path| load_key(Path::new(path)))?;
+    let path = |text: &str| Ok::<_, String>(PathBuf::from(text));
+    let certificate = settings.optional("PGL_TLS_CERT", path)?;
+    let key = settings.optional("PGL_TLS_KEY", path)?;
+    let files = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
         (Some(_), None) => {
             return Err(settings.invalid("PGL_TLS_CERT", "needs PGL_TLS_KEY as well"));
         }
@@ -218,20 +215,20 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ConfigError> {
             return Err(settings.invalid("PGL_TLS_KEY", "needs PGL_TLS_CERT as well"));
         }
     };
-    let end_point = certificates.first().and_then(|leaf| server_end_point(leaf));
-    let config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(certificates, key)
-        });
-    let mut config = config.map_err(|error| settings.invalid("PGL_TLS_CERT", error))?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Some(ServerTls {
-        acceptor: TlsAcceptor::from(Arc::new(config)),
-        end_point,
-    }))
+    ClientTls::load(files).map_err(|error| settings.invalid("PGL_TLS_CERT", error))
+}
+
+/// Networks, or single addresses, separated by commas.
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    text.split(',')
+        .map(str::trim)
+        .map(|one| {
+            let address = one.parse::<IpAddr>().map(IpNet::from);
+            address
+                .or_else(|_| one.parse::<IpNet>())
+                .map_err(|_| format!("\"{one}\" is not a network like 10.0.0.0/8, nor an address"))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -267,5 +264,21 @@ mod tests {
         );
         assert!(error(&[("PGL_CLIENT_AUTH", "password")]).contains("only accepted inside TLS"));
         assert!(error(&[("PGL_TLS_CERT", "/nonexistent")]).starts_with("PGL_TLS_CERT"));
+    }
+
+    #[test]
+    fn networks_are_networks_or_addresses() {
+        let read = networks("10.0.0.0/8, 192.0.2.7,2001:db8::/32,::1").unwrap();
+        let holds = |address: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            read.iter().any(|network| network.contains(&address))
+        };
+        for inside in ["10.1.2.3", "192.0.2.7", "2001:db8::7", "::1"] {
+            assert!(holds(inside), "{inside}");
+        }
+        for outside in ["11.0.0.0", "192.0.2.8", "::2", "::ffff:10.1.2.3"] {
+            assert!(!holds(outside), "{outside}");
+        }
+        assert!(networks("10.0.0.0/33").is_err() && networks("").is_err());
     }
 }

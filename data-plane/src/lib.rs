@@ -11,8 +11,10 @@ mod listener;
 mod metrics;
 mod net;
 mod policy;
+mod reload;
 mod run;
 mod session;
+mod tls;
 mod upstream;
 
 pub use config::{Config, SETTINGS};

@@ -7,6 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 
 use crate::audit::Outbox;
+use crate::listener::starting::StartingSet;
 
 /// Logins take from a millisecond to the patience of a person.
 const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -29,6 +30,23 @@ impl LoginOutcome {
             Self::ClientGone => "client_gone",
         };
         KeyValue::new("outcome", outcome)
+    }
+}
+
+/// Why a connection was not served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NotServed {
+    TooManySessions,
+    TooManyStarting,
+}
+
+impl NotServed {
+    fn label(self) -> KeyValue {
+        let reason = match self {
+            Self::TooManySessions => "too_many_sessions",
+            Self::TooManyStarting => "too_many_starting",
+        };
+        KeyValue::new("reason", reason)
     }
 }
 
@@ -73,6 +91,7 @@ pub(crate) struct Metrics {
     bytes: Counter<u64>,
     attached: Gauge<u64>,
     cancel_requests: Counter<u64>,
+    certificate_reads: Counter<u64>,
 }
 
 impl Metrics {
@@ -105,7 +124,7 @@ impl Metrics {
                 .build(),
             connections_refused: counter(
                 "pglens_connections_refused_total",
-                "Connections refused because there were too many",
+                "Connections not served because there were too many",
             ),
             logins: counter("pglens_logins_total", "Logins by outcome"),
             login_seconds: seconds(
@@ -127,7 +146,25 @@ impl Metrics {
                 .with_description("1 while attached to a control plane")
                 .build(),
             cancel_requests: counter("pglens_cancel_requests_total", "Cancel requests by outcome"),
+            certificate_reads: counter(
+                "pglens_certificate_reads_total",
+                "Certificates read again, by outcome; a failure leaves those before in use",
+            ),
         })
+    }
+
+    /// Shows how many connections are not logged in.
+    pub(crate) fn observe_starting(
+        registry: &pglens_runtime::Metrics,
+        starting: &Arc<StartingSet>,
+    ) {
+        let starting = Arc::clone(starting);
+        registry
+            .meter("pglens-data-plane")
+            .u64_observable_gauge("pglens_connections_starting")
+            .with_description("Connections that are not logged in yet")
+            .with_callback(move |gauge| gauge.observe(starting.len() as u64, &[]))
+            .build();
     }
 
     /// Counts a session until the guard is dropped.
@@ -136,8 +173,8 @@ impl Metrics {
         ActiveSession(Arc::clone(self))
     }
 
-    pub(crate) fn connection_refused(&self) {
-        self.connections_refused.add(1, &[]);
+    pub(crate) fn not_served(&self, reason: NotServed) {
+        self.connections_refused.add(1, &[reason.label()]);
     }
 
     pub(crate) fn login(&self, outcome: LoginOutcome, took: Duration) {
@@ -170,6 +207,12 @@ impl Metrics {
 
     pub(crate) fn attached(&self, attached: bool) {
         self.attached.record(u64::from(attached), &[]);
+    }
+
+    pub(crate) fn certificates_read(&self, succeeded: bool) {
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        self.certificate_reads
+            .add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn cancel_request(&self, forwarded: bool) {

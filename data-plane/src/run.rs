@@ -8,7 +8,7 @@ use pglens_core::RunId;
 use pglens_policy::AnalysisCache;
 use pglens_runtime::{ConfigError, Fatal, Readiness, serve_operations};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -22,7 +22,9 @@ use crate::control::publish::Publisher;
 use crate::control::registry::Registry;
 use crate::control::{ControlPlanes, LeaseClock};
 use crate::listener;
+use crate::listener::starting::StartingSet;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::session::SessionDeps;
 
 /// Name of the listener in `/readyz`.
@@ -99,6 +101,7 @@ pub async fn run(
 /// Everything that runs besides the sessions.
 struct DataPlane {
     deps: Arc<SessionDeps>,
+    starting: Arc<StartingSet>,
     readiness: Readiness,
     asked_to_drain: watch::Receiver<Option<Duration>>,
     /// Ends the background tasks, in this order.
@@ -115,7 +118,9 @@ impl DataPlane {
         let registry = Arc::new(Registry::default());
         let lease = Arc::new(LeaseClock::new(Instant::now()));
         let metric_registry = pglens_runtime::Metrics::new();
+        let starting = StartingSet::new(config.max_starting);
         let metrics = Metrics::new(&metric_registry, &outbox);
+        Metrics::observe_starting(&metric_registry, &starting);
         let readiness = Readiness::new(&[COMPONENT, LISTENER]);
         let (quota_requests, quota_request_receiver) = mpsc::channel(QUOTA_REQUEST_QUEUE);
         let (drain, asked_to_drain) = watch::channel(None);
@@ -150,10 +155,18 @@ impl DataPlane {
             metric_registry,
             stop_attaching.clone(),
         ));
+        let reload = Reload {
+            client_tls: Arc::clone(&config.tls),
+            planes: Arc::clone(&planes),
+            metrics: Arc::clone(&metrics),
+        };
+        background.spawn(reload.run(stop_attaching.clone()));
         let deps = SessionDeps {
             run_id,
-            tls: config.tls.clone(),
+            tls: Arc::clone(&config.tls),
             tls_required: config.tls_required,
+            proxy_protocol_networks: config.proxy_protocol_networks.clone(),
+            session_places: Semaphore::new(config.max_sessions),
             client_auth: config.client_auth,
             planes,
             registry,
@@ -167,6 +180,7 @@ impl DataPlane {
         };
         Ok(Self {
             deps: Arc::new(deps),
+            starting,
             readiness,
             asked_to_drain,
             stop_publishing,
@@ -181,7 +195,7 @@ impl DataPlane {
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(
             proxy,
-            config.max_sessions,
+            Arc::clone(&self.starting),
             Arc::clone(&self.deps),
             sessions.clone(),
             stop_accepting.clone(),

@@ -1,9 +1,13 @@
 //! The control planes this proxy may talk to, and which of them answered last.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use pglens_core::Secret;
+use pglens_runtime::TlsError;
+use pglens_runtime::tls::{load_certs, load_key, load_text};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// A control plane in the same network answers in milliseconds; one that does not within this is passed over.
@@ -12,10 +16,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the control planes are, and by what this proxy and they know each other. All texts are PEM.
+/// Where the control planes are, and by what this proxy and they know each other.
 #[derive(Debug, Clone)]
 pub(crate) struct ControlConfig {
     pub(crate) urls: Vec<String>,
+    pub(crate) files: IdentityFiles,
+    pub(crate) identity: IdentityPem,
+}
+
+/// Where the certificates are.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityFiles {
+    pub(crate) ca: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl IdentityFiles {
+    pub(crate) fn paths(&self) -> [&Path; 3] {
+        [&self.ca, &self.certificate, &self.key]
+    }
+
+    /// Reads the files and looks whether they hold what they should.
+    ///
+    /// # Errors
+    /// When one cannot be read or used.
+    pub(crate) fn read(&self) -> Result<IdentityPem, TlsError> {
+        load_certs(&self.ca)?;
+        load_certs(&self.certificate)?;
+        load_key(&self.key)?;
+        Ok(IdentityPem {
+            ca: load_text(&self.ca)?,
+            certificate: load_text(&self.certificate)?,
+            key: Secret::new(load_text(&self.key)?),
+        })
+    }
+}
+
+/// What the files hold.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityPem {
     pub(crate) ca: String,
     pub(crate) certificate: String,
     pub(crate) key: Secret<String>,
@@ -30,10 +70,21 @@ pub(crate) struct InvalidControlPlane {
     source: tonic::transport::Error,
 }
 
+/// Certificates that changed and cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error("a certificate or key cannot be used")]
+    Files(#[from] TlsError),
+    #[error("no connection can be made with the certificates")]
+    Connect(#[from] InvalidControlPlane),
+}
+
 /// The connections to each control plane; each connects when it is used and again after it broke.
 #[derive(Debug)]
 pub(crate) struct ControlPlanes {
-    planes: Vec<ControlPlane>,
+    urls: Vec<String>,
+    files: IdentityFiles,
+    planes: RwLock<Vec<ControlPlane>>,
     /// Index of the one that answered last.
     preferred: AtomicUsize,
 }
@@ -51,27 +102,33 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlanes {
     pub(crate) fn new(config: &ControlConfig) -> Result<Self, InvalidControlPlane> {
-        let connect = |url: &String| {
-            let endpoint = endpoint(config, url).map_err(|source| InvalidControlPlane {
-                url: url.clone(),
-                source,
-            })?;
-            Ok(ControlPlane {
-                url: url.clone(),
-                decisions: endpoint.connect_lazy(),
-                records: endpoint.connect_lazy(),
-            })
-        };
         Ok(Self {
-            planes: config.urls.iter().map(connect).collect::<Result<_, _>>()?,
+            urls: config.urls.clone(),
+            files: config.files.clone(),
+            planes: RwLock::new(connect(&config.urls, &config.identity)?),
             preferred: AtomicUsize::new(0),
         })
+    }
+
+    pub(crate) fn files(&self) -> &IdentityFiles {
+        &self.files
+    }
+
+    /// Reads the certificates again; what connects from now on uses them. Streams that are open go on as they are.
+    ///
+    /// # Errors
+    /// When they cannot be used; nothing has changed then.
+    pub(crate) fn reload(&self) -> Result<(), ReloadError> {
+        let identity = self.files.read()?;
+        let planes = connect(&self.urls, &identity)?;
+        *self.planes.write() = planes;
+        Ok(())
     }
 
     /// All control planes, the one that answered last in front, with their indexes for [`ControlPlanes::answered`].
     pub(crate) fn in_order(&self) -> Vec<(usize, ControlPlane)> {
         let preferred = self.preferred.load(Ordering::Relaxed);
-        let mut planes: Vec<_> = self.planes.iter().cloned().enumerate().collect();
+        let mut planes: Vec<_> = self.planes.read().iter().cloned().enumerate().collect();
         let count = planes.len().max(1);
         planes.rotate_left(preferred % count);
         planes
@@ -83,10 +140,31 @@ impl ControlPlanes {
     }
 }
 
-fn endpoint(config: &ControlConfig, url: &str) -> Result<Endpoint, tonic::transport::Error> {
+fn connect(
+    urls: &[String],
+    identity: &IdentityPem,
+) -> Result<Vec<ControlPlane>, InvalidControlPlane> {
+    let connect = |url: &String| {
+        let endpoint = endpoint(identity, url).map_err(|source| InvalidControlPlane {
+            url: url.clone(),
+            source,
+        })?;
+        Ok(ControlPlane {
+            url: url.clone(),
+            decisions: endpoint.connect_lazy(),
+            records: endpoint.connect_lazy(),
+        })
+    };
+    urls.iter().map(connect).collect()
+}
+
+fn endpoint(identity: &IdentityPem, url: &str) -> Result<Endpoint, tonic::transport::Error> {
     let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(&config.ca))
-        .identity(Identity::from_pem(&config.certificate, config.key.expose()));
+        .ca_certificate(Certificate::from_pem(&identity.ca))
+        .identity(Identity::from_pem(
+            &identity.certificate,
+            identity.key.expose(),
+        ));
     Ok(Endpoint::from_shared(url.to_owned())?
         .tls_config(tls)?
         .connect_timeout(CONNECT_TIMEOUT)

@@ -104,7 +104,7 @@ struct Handle {
 #[derive(Debug)]
 struct CancelEntry {
     session_id: SessionId,
-    secret: [u8; 4],
+    secret: Box<[u8]>,
     target: Arc<CancelKey>,
     activity: Arc<Activity>,
 }
@@ -197,7 +197,7 @@ impl Registry {
         let entries = state.cancel_keys.get(&process_id)?;
         let mut right = entries
             .iter()
-            .filter(|entry| entry.secret.as_slice().ct_eq(secret).into());
+            .filter(|entry| entry.secret.ct_eq(secret).into());
         let entry = right.next()?;
         entry.activity.cancels.fetch_add(1, Ordering::SeqCst);
         let cancel = CancelInProgress {
@@ -239,7 +239,7 @@ impl Registration {
     }
 
     /// Makes the session reachable for cancel requests with the key its client was told.
-    pub(crate) fn accept_cancels(&mut self, secret: [u8; 4], target: Arc<CancelKey>) {
+    pub(crate) fn accept_cancels(&mut self, secret: Box<[u8]>, target: Arc<CancelKey>) {
         let process_id = target.process_id;
         self.process_id = Some(process_id);
         let entry = CancelEntry {

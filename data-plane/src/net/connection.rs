@@ -46,6 +46,19 @@ impl Connection {
         }
     }
 
+    /// A stream of which `bytes` were read by somebody else and not used.
+    pub(crate) fn resumed(stream: Stream, bytes: &[u8]) -> Self {
+        let mut connection = Self::new(stream);
+        if !bytes.is_empty() {
+            let room = connection.read.room(bytes.len());
+            room.iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = *from);
+            connection.read.filled(bytes.len());
+        }
+        connection
+    }
+
     /// Reads more bytes into the buffer.
     ///
     /// Cancel safe: bytes read so far stay in the buffer.

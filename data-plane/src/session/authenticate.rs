@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pglens_core::ErrorCode;
-use pglens_core::limits::MAX_PASSWORD_MESSAGE_BYTES;
+use pglens_core::limits::{HANDSHAKE_TIMEOUT, MAX_PASSWORD_MESSAGE_BYTES};
 use pglens_rpc::v1;
 use pglens_rpc::v1::login_request::Step;
 use pglens_runtime::Chain;
@@ -21,7 +21,8 @@ use crate::control::login::{Answer, LoginError, LoginExchange};
 use crate::metrics::LoginOutcome;
 use crate::net::{Connection, ReadError};
 
-/// PostgreSQL's default `authentication_timeout`: a person may be typing a password.
+/// PostgreSQL's default `authentication_timeout`. A client has [`HANDSHAKE_TIMEOUT`] for each of its answers: people are
+/// asked for their password before the connection is made; the rest is for the control plane.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// First, continue, final; no mechanism takes more.
 const MAX_ROUNDS: usize = 4;
@@ -59,11 +60,11 @@ enum AuthenticateError {
 
 pub(crate) async fn run(
     mut client: Client,
-    peer: SocketAddr,
     deps: &Arc<SessionDeps>,
     begun: Instant,
 ) -> Result<Login, Reported> {
-    let start = login_start(&client, peer, deps);
+    let peer = client.peer;
+    let start = login_start(&client, deps);
     let user = start.user.clone();
     let is_tls = client.tls.is_some();
     let exchange = exchange(&mut client, start, deps, is_tls);
@@ -96,7 +97,7 @@ pub(crate) async fn run(
     }
 }
 
-fn login_start(client: &Client, peer: SocketAddr, deps: &SessionDeps) -> v1::LoginStart {
+fn login_start(client: &Client, deps: &SessionDeps) -> v1::LoginStart {
     let parameter = |name: &str| {
         client
             .message
@@ -109,16 +110,16 @@ fn login_start(client: &Client, peer: SocketAddr, deps: &SessionDeps) -> v1::Log
         none if none.is_empty() => user.clone(),
         database => database,
     };
-    let end_point = deps.tls.as_ref().and_then(|tls| tls.end_point.clone());
     let tls = client.tls.as_ref().map(|facts| {
         let TlsFacts {
             version,
             cipher_suite,
+            end_point,
         } = facts;
         v1::ClientTls {
             version: (*version).to_owned(),
             cipher_suite: cipher_suite.clone(),
-            server_end_point: end_point.unwrap_or_default(),
+            server_end_point: end_point.clone().unwrap_or_default(),
         }
     });
     let method = match deps.client_auth {
@@ -129,11 +130,11 @@ fn login_start(client: &Client, peer: SocketAddr, deps: &SessionDeps) -> v1::Log
         run_id: deps.run_id.to_wire(),
         user,
         database,
-        client_address: peer.to_string(),
+        client_address: client.peer.to_string(),
         tls,
         application_name: parameter("application_name"),
         method: method.into(),
-        protocol_minor: u32::from(client.message.minor),
+        protocol_minor: u32::from(client.message.spoken_minor()),
     }
 }
 
@@ -143,10 +144,10 @@ async fn exchange(
     deps: &Arc<SessionDeps>,
     is_tls: bool,
 ) -> Result<Box<Allowed>, AuthenticateError> {
-    let options = client.message.protocol_options();
-    if client.message.minor > 0 || !options.is_empty() {
+    if client.message.needs_negotiation() {
+        let options = client.message.protocol_options();
         let mut out = Vec::new();
-        backend::put_negotiate_protocol_version(&mut out, &options);
+        backend::put_negotiate_protocol_version(&mut out, client.message.spoken_minor(), &options);
         send(&mut client.connection, &out).await?;
     }
     let connection = &mut client.connection;
@@ -216,9 +217,12 @@ async fn sasl_response(
 /// Sends an authentication request and reads the answer to it.
 async fn ask(connection: &mut Connection, request: &[u8]) -> Result<Vec<u8>, AuthenticateError> {
     send(connection, request).await?;
-    let frame = connection
-        .read_frame(MAX_PASSWORD_MESSAGE_BYTES)
+    let answer = connection.read_frame(MAX_PASSWORD_MESSAGE_BYTES);
+    let frame = tokio::time::timeout(HANDSHAKE_TIMEOUT, answer)
         .await
+        .map_err(|_elapsed| AuthenticateError::TimedOut {
+            after: HANDSHAKE_TIMEOUT,
+        })?
         .map_err(AuthenticateError::Client)?;
     match frame.tag {
         frontend::tag::PASSWORD => Ok(frame.payload),

@@ -1,12 +1,20 @@
 //! Cancel requests: each carries the key of one session, which may be one of ours.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use pglens_runtime::Chain;
 use pglens_wire::startup::CancelRequest;
 
 use super::SessionDeps;
 
 /// Hands a cancel request to the target of its session. The client gets no answer either way, as from PostgreSQL.
-pub(crate) async fn forward(request: &CancelRequest, deps: &SessionDeps) {
+pub(crate) async fn forward(
+    request: &CancelRequest,
+    _peer: SocketAddr,
+    _accepted_at: Instant,
+    deps: &SessionDeps,
+) {
     let cancel = deps
         .registry
         .begin_cancel(request.process_id, &request.secret);

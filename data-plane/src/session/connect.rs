@@ -7,6 +7,7 @@ use pglens_core::{AccessLevel, AuditLevel, ErrorCode};
 use pglens_policy::startup::judge_startup_parameter;
 use pglens_runtime::Chain;
 use pglens_wire::backend;
+use pglens_wire::startup::StartupMessage;
 
 use super::SessionDeps;
 use super::authenticate::Login;
@@ -73,8 +74,8 @@ pub(crate) async fn run(
             return Err(Ending::tripwire(setting));
         }
     }
-    let secret: [u8; 4] = rand::random();
-    greet(&mut out, &connected, secret);
+    let secret = mint_cancel_secret(&login.message);
+    greet(&mut out, &connected, &secret);
     let cancel_key = Arc::new(connected.cancel_key);
     registration.accept_cancels(secret, Arc::clone(&cancel_key));
     match login.client.send(&out).await {
@@ -87,14 +88,23 @@ pub(crate) async fn run(
     }
 }
 
+/// Four bytes, or 32 for clients that take them: nobody guesses those.
+fn mint_cancel_secret(message: &StartupMessage) -> Box<[u8]> {
+    if message.takes_long_cancel_keys() {
+        Box::new(rand::random::<[u8; 32]>())
+    } else {
+        Box::new(rand::random::<[u8; 4]>())
+    }
+}
+
 /// What the client is told when its login and its target are through. The key is the target's process id, which
 /// clients compare with `pg_backend_pid()`, and a secret of ours.
-fn greet(out: &mut Vec<u8>, connected: &Connected, secret: [u8; 4]) {
+fn greet(out: &mut Vec<u8>, connected: &Connected, secret: &[u8]) {
     backend::put_authentication_ok(out);
     for (name, value) in &connected.parameters {
         backend::put_parameter_status(out, name, value);
     }
-    backend::put_backend_key_data(out, connected.cancel_key.process_id, &secret);
+    backend::put_backend_key_data(out, connected.cancel_key.process_id, secret);
     out.extend_from_slice(&connected.notices);
     backend::put_ready_for_query(out, connected.status);
 }

@@ -4,6 +4,7 @@ mod authenticate;
 mod cancel;
 mod connect;
 mod end;
+mod proxy_header;
 pub(crate) mod relay;
 pub(crate) mod report;
 mod startup;
@@ -12,27 +13,35 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use pglens_core::RunId;
 use pglens_core::limits::HANDSHAKE_TIMEOUT;
 use pglens_policy::AnalysisCache;
 use pglens_rpc::v1;
 use pglens_runtime::Chain;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Outbox, Recorder};
-use crate::config::{ClientAuth, ServerTls};
+use crate::config::ClientAuth;
 use crate::control::registry::Registry;
 use crate::control::{ControlPlanes, LeaseClock};
-use crate::metrics::Metrics;
+use crate::listener::starting::Starting;
+use crate::metrics::{Metrics, NotServed};
+use crate::tls::ClientTls;
+use report::ClientError;
 use startup::{Negotiated, StartupError};
 
 /// What every session of the proxy works with.
 pub(crate) struct SessionDeps {
     pub(crate) run_id: RunId,
-    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls: Arc<ClientTls>,
     pub(crate) tls_required: bool,
+    /// Load balancers, whose connections begin with a PROXY header.
+    pub(crate) proxy_protocol_networks: Vec<IpNet>,
+    /// One for each session that there may be.
+    pub(crate) session_places: Semaphore,
     pub(crate) client_auth: ClientAuth,
     pub(crate) planes: Arc<ControlPlanes>,
     pub(crate) registry: Arc<Registry>,
@@ -50,22 +59,31 @@ pub(crate) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     deps: Arc<SessionDeps>,
-    starting: OwnedSemaphorePermit,
+    starting: Starting,
 ) {
-    let negotiated = tokio::time::timeout(HANDSHAKE_TIMEOUT, startup::negotiate(socket, &deps));
-    let client = match negotiated.await {
-        Ok(Ok(Negotiated::Session(client))) => client,
-        Ok(Ok(Negotiated::Cancel(request))) => {
+    let accepted_at = Instant::now();
+    let negotiating = startup::negotiate(socket, peer, &deps);
+    let negotiated = tokio::select! {
+        negotiated = tokio::time::timeout(HANDSHAKE_TIMEOUT, negotiating) => {
+            negotiated.unwrap_or(Err(StartupError::TimedOut))
+        }
+        () = starting.evicted() => Err(StartupError::Evicted),
+    };
+    match negotiated {
+        Ok(Negotiated::Session(client)) => {
+            let peer = client.peer;
+            // The future of a session is large: only those that want one pay for it.
+            if let Err(Reported) = Box::pin(session(client, &deps, starting)).await {
+                tracing::debug!(client = %peer, "connection ended before its session began");
+            }
+        }
+        Ok(Negotiated::Cancel(request, peer)) => {
             drop(starting);
-            return cancel::forward(&request, &deps).await;
+            cancel::forward(&request, peer, accepted_at, &deps).await;
         }
         // Load balancers knock to see whether somebody is there.
-        Ok(Ok(Negotiated::Probe)) => return,
-        Ok(Err(error)) => return log_startup(peer, &error),
-        Err(_elapsed) => return log_startup(peer, &StartupError::TimedOut),
-    };
-    if let Err(Reported) = session(client, peer, &deps, starting).await {
-        tracing::debug!(client = %peer, "connection ended before its session began");
+        Ok(Negotiated::Probe) => {}
+        Err(error) => log_startup(peer, &error),
     }
 }
 
@@ -75,12 +93,15 @@ struct Reported;
 /// From the startup message to the end: login, target, relay, end.
 async fn session(
     client: startup::Client,
-    peer: SocketAddr,
     deps: &Arc<SessionDeps>,
-    starting: OwnedSemaphorePermit,
+    starting: Starting,
 ) -> Result<(), Reported> {
     let begun = Instant::now();
-    let mut login = authenticate::run(client, peer, deps, begun).await?;
+    let peer = client.peer;
+    let mut login = tokio::select! {
+        login = authenticate::run(client, deps, begun) => login?,
+        () = starting.evicted() => return Err(Reported),
+    };
     let allowed_at = Instant::now();
     deps.lease.extend(allowed_at, login.allowed.lease);
     let recorder = Recorder::new(
@@ -89,6 +110,14 @@ async fn session(
         Arc::clone(&deps.metrics),
         login.allowed.capture,
     );
+    // Only those who have proved who they are take a place among the sessions.
+    let Ok(_place) = deps.session_places.try_acquire() else {
+        deps.metrics.not_served(NotServed::TooManySessions);
+        let ending = relay::Ending::startup_refused(ClientError::too_many_sessions());
+        end::before_relay(&mut login.client, recorder, &ending).await;
+        return Err(Reported);
+    };
+    drop(starting);
     let _counted = deps.metrics.session();
     let registered = deps.registry.register(login.allowed.session_id, allowed_at);
     let (mut registration, messages) = match registered {
@@ -108,7 +137,6 @@ async fn session(
             return Err(Reported);
         }
     };
-    drop(starting);
     tracing::info!(
         session.id = %session_id,
         user.id = %login.allowed.user_id,

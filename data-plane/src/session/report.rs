@@ -36,6 +36,15 @@ impl ClientError {
         self
     }
 
+    /// This proxy holds as many sessions as it may.
+    pub(crate) fn too_many_sessions() -> Self {
+        Self::new(
+            ErrorCode::TooManyConnections,
+            "sorry, too many clients already",
+        )
+        .hint("Try again later.")
+    }
+
     /// The words of a control plane that does not let a client in.
     pub(crate) fn denied(deny: v1::Deny) -> Self {
         let code = code_named(&deny.code);

@@ -95,6 +95,16 @@ pub fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
+/// Reads a PEM file as text, for libraries that parse it themselves.
+///
+/// # Errors
+/// When the file cannot be read or is no text.
+pub fn load_text(path: &Path) -> Result<String, TlsError> {
+    String::from_utf8(read(path)?).map_err(|_| TlsError::NoCertificate {
+        origin: path.display().to_string(),
+    })
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),

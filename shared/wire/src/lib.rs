@@ -8,6 +8,7 @@ pub mod backend;
 mod fields;
 pub mod frame;
 pub mod frontend;
+pub mod proxy_protocol;
 pub mod scram;
 pub mod startup;
 pub mod value;

@@ -10,6 +10,10 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSS_ENC_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 const PROTOCOL_MAJOR: u32 = 3;
+/// Newest minor version of protocol 3 that is spoken, as by PostgreSQL 18.
+const NEWEST_MINOR: u16 = 2;
+/// From this minor version on, cancel keys may be longer than four bytes.
+const LONG_CANCEL_KEYS_MINOR: u16 = 2;
 /// Length and code.
 const PREAMBLE_BYTES: usize = 8;
 /// Longest cancel key there can be (protocol 3.2).
@@ -62,6 +66,24 @@ impl StartupMessage {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The minor version the session speaks: what the client would like, or the newest there is.
+    #[must_use]
+    pub fn spoken_minor(&self) -> u16 {
+        self.minor.min(NEWEST_MINOR)
+    }
+
+    /// Whether the client understands cancel keys of more than four bytes.
+    #[must_use]
+    pub fn takes_long_cancel_keys(&self) -> bool {
+        self.spoken_minor() >= LONG_CANCEL_KEYS_MINOR
+    }
+
+    /// Whether the client asks for anything that it must be told it does not get.
+    #[must_use]
+    pub fn needs_negotiation(&self) -> bool {
+        self.minor > NEWEST_MINOR || !self.protocol_options().is_empty()
+    }
+
     /// Names of the protocol options asked for, none of which are supported.
     #[must_use]
     pub fn protocol_options(&self) -> Vec<&str> {
@@ -80,7 +102,7 @@ pub enum StartupError {
         length: u32,
     },
     /// The client speaks another protocol.
-    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0")]
+    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2")]
     Protocol {
         /// Major version.
         major: u32,
@@ -90,6 +112,21 @@ pub enum StartupError {
     /// The fields are not what they should be.
     #[error("invalid startup packet layout: {0}")]
     Layout(#[from] MalformedMessage),
+}
+
+impl StartupError {
+    /// The error of a request for encryption that comes once too often: PostgreSQL then takes its code for a version.
+    #[must_use]
+    pub fn repeated(packet: &StartupPacket) -> Self {
+        let code = match packet {
+            StartupPacket::GssEncRequest => GSS_ENC_REQUEST,
+            _ => SSL_REQUEST,
+        };
+        Self::Protocol {
+            major: code >> 16,
+            minor: code & 0xffff,
+        }
+    }
 }
 
 impl StartupPacket {
@@ -239,15 +276,58 @@ mod tests {
         check(&[0, 0, 0, 12, 4, 0xd2, 0x16, 0x2e, 0, 0, 0, 1]); // a cancel request without a secret
         assert_eq!(
             check(&[0, 0, 0, 8, 0, 2, 0, 0]).to_string(),
-            "unsupported frontend protocol 2.0: server supports 3.0 to 3.0"
+            "unsupported frontend protocol 2.0: server supports 3.0 to 3.2"
         );
         check(&[0, 0, 0, 9, 0, 3, 0, 0, b'x']);
+    }
+
+    #[test]
+    fn the_version_spoken_is_the_newest_that_both_know() {
+        let check = |minor: u16, spoken: u16, long: bool, told: bool| {
+            let message = StartupMessage {
+                minor,
+                ..StartupMessage::default()
+            };
+            let seen = (
+                message.spoken_minor(),
+                message.takes_long_cancel_keys(),
+                message.needs_negotiation(),
+            );
+            assert_eq!(seen, (spoken, long, told), "3.{minor}");
+        };
+        check(0, 0, false, false);
+        check(1, 1, false, false);
+        check(2, 2, true, false);
+        check(3, 2, true, true);
+        check(9999, 2, true, true);
+        assert_eq!(
+            StartupError::repeated(&StartupPacket::SslRequest).to_string(),
+            "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2"
+        );
     }
 
     proptest! {
         #[test]
         fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = StartupPacket::decode(&bytes);
+        }
+
+        /// The same with a length and a code in front that lead into each kind of packet.
+        #[test]
+        fn nothing_inside_a_packet_panics(
+            code in prop::sample::select(vec![SSL_REQUEST, GSS_ENC_REQUEST, CANCEL_REQUEST, 3 << 16, (3 << 16) + 2]),
+            body in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let mut packet = Vec::new();
+            put_counted(&mut packet, |out| {
+                out.extend_from_slice(&code.to_be_bytes());
+                out.extend_from_slice(&body);
+            });
+            for end in 0..packet.len() {
+                let part = StartupPacket::decode(&packet[..end]);
+                prop_assert!(!matches!(part, Ok(Some(_))), "a part was taken for the whole");
+            }
+            let _ = StartupPacket::decode(&packet);
         }
     }
 }

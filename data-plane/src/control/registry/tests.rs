@@ -46,7 +46,7 @@ fn tombstones_are_bounded() {
 fn only_the_right_key_of_a_busy_session_cancels() {
     let (registry, now) = (Arc::new(Registry::default()), Instant::now());
     let (mut registration, _messages) = registry.register(id(1), now).unwrap();
-    registration.accept_cancels([1, 2, 3, 4], Arc::new(CancelKey::for_tests(77)));
+    registration.accept_cancels(Box::new([1, 2, 3, 4]), Arc::new(CancelKey::for_tests(77)));
     let activity = registration.activity();
     assert!(registry.begin_cancel(77, &[1, 2, 3, 4]).is_none(), "idle");
     assert!(!activity.is_being_cancelled());

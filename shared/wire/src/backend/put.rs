@@ -124,10 +124,13 @@ pub fn put_backend_key_data(out: &mut Vec<u8>, process_id: u32, secret: &[u8]) {
     });
 }
 
-/// Appends a `NegotiateProtocolVersion` that offers 3.0 and names the options that are not supported.
-pub fn put_negotiate_protocol_version(out: &mut Vec<u8>, unsupported: &[&str]) {
+/// Appends a `NegotiateProtocolVersion` that offers `3.minor` and names the options that are not supported.
+///
+/// The version goes out whole, major number included, as every PostgreSQL server sends it.
+pub fn put_negotiate_protocol_version(out: &mut Vec<u8>, minor: u16, unsupported: &[&str]) {
     put_message(out, tag::NEGOTIATE_PROTOCOL_VERSION, |out| {
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[0, 3]);
+        out.extend_from_slice(&minor.to_be_bytes());
         let count = u32::try_from(unsupported.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&count.to_be_bytes());
         for option in unsupported {

@@ -115,8 +115,8 @@ fn an_error_that_was_cut_short_still_shows_its_code() {
 
 #[test]
 fn a_version_is_negotiated_down() {
-    let bytes = made(|out| put_negotiate_protocol_version(out, &["_pq_.x"]));
-    assert_eq!(&bytes[HEADER_BYTES..], b"\0\0\0\0\0\0\0\x01_pq_.x\0");
+    let bytes = made(|out| put_negotiate_protocol_version(out, 2, &["_pq_.x"]));
+    assert_eq!(&bytes[HEADER_BYTES..], b"\0\x03\0\x02\0\0\0\x01_pq_.x\0");
 }
 
 proptest! {
