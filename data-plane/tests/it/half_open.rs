@@ -38,7 +38,7 @@ async fn two_thousand_half_open_connections_do_not_hurt_those_who_work() {
         queries += 1;
     }
     let each = resident_bytes().saturating_sub(before) / HALF_OPEN;
-    println!("{HALF_OPEN} half-open connections: {each} bytes each, slowest query {slowest:?}");
+    eprintln!("{HALF_OPEN} half-open connections: {each} bytes each, slowest query {slowest:?}");
     assert!(slowest < SLOWEST_QUERY, "{slowest:?}");
     assert!(each < MOST_BYTES_EACH, "{each} bytes each");
     // Newcomers log in all the same.
