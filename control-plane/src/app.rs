@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pglens_core::AuditLevel;
 use pglens_runtime::Metrics;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::ingest::live::Live;
 use crate::metrics::ControlMetrics;
 use crate::service::caller::Credentials;
 use crate::service::login::Logins;
+use crate::service::queries::download::MAX_DOWNLOADS;
 use crate::storage::Storage;
 
 /// What sessions get unless their grant or database says otherwise.
@@ -57,6 +59,8 @@ pub struct App {
     pub sessions: Sessions,
     /// What goes on, for those who watch.
     pub live: Live,
+    /// Places for downloads of captured rows.
+    pub downloads: Arc<Semaphore>,
     /// The instruments of this plane.
     pub metrics: ControlMetrics,
     /// Cancelled when the process is to end: streams must end then, requests may finish.
@@ -81,6 +85,7 @@ impl App {
             fleet,
             sessions: Sessions::default(),
             live,
+            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             storage,
             keys: Arc::clone(&config.keys),
             passwords: Passwords::default(),

@@ -48,11 +48,18 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     list.or(fetch).unify().or(kill).unify().boxed()
 }
 
-/// Lists connections, the newest first; callers who are not administrators see their own.
+/// Lists connections; callers who are not administrators see their own.
 #[utoipa::path(get, path = "/api/connections", tag = "connections",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("user_id" = Option<i64>, Query),
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("order" = Option<String>, Query, description = "newest (the default) or oldest first"),
+        ("user_id" = Option<i64>, Query),
         ("database_id" = Option<i64>, Query), ("grant_id" = Option<i64>, Query),
-        ("active" = Option<bool>, Query, description = "true: open ones; false: ended ones")),
+        ("active" = Option<bool>, Query, description = "true: open ones; false: ended ones"),
+        ("from" = Option<String>, Query, description = "Begun then or later; RFC 3339"),
+        ("to" = Option<String>, Query, description = "Begun before then; RFC 3339; also `until`"),
+        ("proxy" = Option<String>, Query, description = "Name of the proxy"),
+        ("client_address" = Option<String>, Query, description = "An IP address, without a port"),
+        ("audit_complete" = Option<bool>, Query, description = "false: records of it may be missing")),
     responses((status = 200, body = ConnectionList), (status = "4XX", body = ErrorBody)))]
 async fn list(
     app: Arc<App>,
@@ -61,14 +68,20 @@ async fn list(
 ) -> Result<Paged<Connection>, ServiceError> {
     let mut filters = Filters::parse(&query)?;
     let page = filters.page()?;
+    let order = filters.order()?;
     let filter = ConnectionFilter {
         user_id: filters.value("user_id")?,
         database_id: filters.value("database_id")?,
         grant_id: filters.value("grant_id")?,
         active: filters.value("active")?,
+        from: filters.value("from")?,
+        to: filters.either("to", "until")?,
+        proxy: filters.text("proxy"),
+        client_address: filters.value("client_address")?,
+        audit_complete: filters.value("audit_complete")?,
     };
     filters.finish()?;
-    connections::list(&app, &caller, filter, &page).await
+    connections::list(&app, &caller, filter, order, &page).await
 }
 
 /// Shows a connection.

@@ -8,6 +8,7 @@ use warp::Filter;
 
 use crate::error::ServiceError;
 use crate::service::page::Page;
+use crate::service::queries::Order;
 
 /// More pairs than any list has filters.
 const MAX_PAIRS: usize = 32;
@@ -76,6 +77,35 @@ impl Filters {
             .map_err(|error| ServiceError::invalid(key, error))
     }
 
+    /// The value of the one of two keys that is given.
+    ///
+    /// # Errors
+    /// When both are given, or it cannot be understood.
+    pub fn either<T>(&mut self, key: &str, other: &str) -> Result<Option<T>, ServiceError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        match (self.value(key)?, self.value(other)?) {
+            (Some(_), Some(_)) => {
+                let reason = format!("is given as {other} as well");
+                Err(ServiceError::invalid(key, reason))
+            }
+            (one, another) => Ok(one.or(another)),
+        }
+    }
+
+    /// The key `order`: "newest" or "oldest" first.
+    ///
+    /// # Errors
+    /// When it is another word.
+    pub fn order(&mut self) -> Result<Order, ServiceError> {
+        match self.text("order").as_deref() {
+            None | Some("newest") => Ok(Order::Newest),
+            Some("oldest") => Ok(Order::Oldest),
+            Some(_) => Err(ServiceError::invalid("order", "must be newest or oldest")),
+        }
+    }
+
     /// The keys `limit` and `cursor`.
     ///
     /// # Errors
@@ -130,5 +160,8 @@ mod tests {
         check("limit=0", "limit");
         check("cursor=%25", "cursor");
         check("user_id=%zz", "query");
+        let mut both = Filters::parse("a=1&b=2").unwrap();
+        assert!(both.either::<i64>("a", "b").is_err());
+        assert!(Filters::parse("order=up").unwrap().order().is_err());
     }
 }

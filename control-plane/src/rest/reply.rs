@@ -2,10 +2,14 @@
 
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use http::{StatusCode, header};
 use pglens_core::ErrorCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::Receiver;
+use tokio_stream::wrappers::ReceiverStream;
+use warp::Reply;
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::reply::Response;
 
@@ -49,6 +53,26 @@ pub fn list<T: Serialize>(
             Ok(json!({ name: items, "next_cursor": paged.next_cursor }))
         }))
     }
+}
+
+/// 200 with a body that is made while it is sent. When that fails half-way, the connection is cut: what arrived is not
+/// whole, and looks it.
+pub fn download(
+    content_type: &'static str,
+    file_name: String,
+    pieces: Receiver<Result<Bytes, ServiceError>>,
+) -> Response {
+    let mut response = warp::reply::stream(ReceiverStream::new(pieces)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
+    let disposition = format!("attachment; filename=\"{file_name}\"");
+    if let Ok(disposition) = header::HeaderValue::from_str(&disposition) {
+        headers.insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    response
 }
 
 fn answer<T: Serialize>(status: StatusCode, result: Result<T, ServiceError>) -> Response {

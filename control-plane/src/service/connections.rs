@@ -12,16 +12,18 @@ use crate::error::ServiceError;
 use crate::storage::connection::request_kill_in_txn;
 pub use crate::storage::connection::{Connection, ConnectionFilter};
 use crate::storage::notify::{Change, change_in_txn};
+pub use crate::storage::query::Order;
 use crate::storage::{StoreError, audit};
 
-/// A page of connections, the newest first. Callers who are not administrators see their own.
+/// A page of connections. Callers who are not administrators see their own.
 ///
 /// # Errors
-/// When they ask for those of others, or storage is not available.
+/// When they ask for those of others, the filter makes no sense, or storage is not available.
 pub async fn list(
     app: &App,
     caller: &Caller,
     mut filter: ConnectionFilter,
+    order: Order,
     page: &Page<Uuid>,
 ) -> Result<Paged<Connection>, ServiceError> {
     if !caller.is_admin {
@@ -34,11 +36,24 @@ pub async fn list(
             _ => filter.user_id = Some(caller.user_id),
         }
     }
+    check(&filter)?;
     let rows = app
         .storage
-        .connection_list(&filter, page.after(), page.fetch_rows())
+        .connection_list(&filter, order, page.after(), page.fetch_rows())
         .await?;
     Ok(page.cut(rows, |connection| connection.id))
+}
+
+fn check(filter: &ConnectionFilter) -> Result<(), ServiceError> {
+    if let (Some(from), Some(to)) = (filter.from, filter.to)
+        && from >= to
+    {
+        return Err(ServiceError::invalid("from", "must be before to"));
+    }
+    match filter.proxy.as_deref() {
+        Some("") => Err(ServiceError::invalid("proxy", "must not be empty")),
+        _ => Ok(()),
+    }
 }
 
 /// One connection. To those who may not see it, it does not exist.

@@ -1,6 +1,8 @@
 //! Connections: the sessions that were let in, from their login to their end.
 
-use chrono::{DateTime, Utc};
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use pglens_core::{DatabaseId, GrantId, RunId, SessionId, UserId};
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -8,7 +10,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::filter::Conditions;
+use super::query::{Order, first_id};
 use super::{Storage, StoreError, Transaction, column};
+
+/// Between the clock of the control plane that made an id and the database's, which says when the session started.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 const INSERT: &str = "insert into connections \
      (id, run_id, user_id, database_id, grant_id, client_address, application_name, tls_version, \
@@ -111,6 +117,56 @@ pub struct ConnectionFilter {
     pub grant_id: Option<GrantId>,
     /// Running, or ended.
     pub active: Option<bool>,
+    /// Begun then or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Begun before then.
+    pub to: Option<DateTime<Utc>>,
+    /// Through the proxy of this name.
+    pub proxy: Option<String>,
+    /// From this address, whatever the port.
+    pub client_address: Option<IpAddr>,
+    /// With its whole record, or not.
+    pub audit_complete: Option<bool>,
+}
+
+impl ConnectionFilter {
+    fn add_to(&self, conditions: &mut Conditions) {
+        conditions.add_some("c.user_id = $", self.user_id.map(|id| id.0));
+        conditions.add_some("c.database_id = $", self.database_id.map(|id| id.0));
+        conditions.add_some("c.grant_id = $", self.grant_id.map(|id| id.0));
+        match self.active {
+            Some(true) => conditions.add_fixed("c.ended_at is null"),
+            Some(false) => conditions.add_fixed("c.ended_at is not null"),
+            None => {}
+        }
+        // Ids are made with the start, by the clock of a control plane.
+        let low = self.from.and_then(|from| first_id(from - CLOCK_TOLERANCE));
+        let high = self
+            .to
+            .map(|to| first_id(to + CLOCK_TOLERANCE).unwrap_or_default());
+        conditions.add_some("c.started_at >= $", self.from);
+        conditions.add_some("c.id >= $", low);
+        conditions.add_some("c.started_at < $", self.to);
+        conditions.add_some("c.id < $", high);
+        conditions.add_some("r.proxy_name = $", self.proxy.clone());
+        conditions.add_some(
+            "c.client_address like any ($)",
+            self.client_address.map(address_patterns),
+        );
+        match self.audit_complete {
+            Some(true) => conditions.add_fixed("c.audit_complete"),
+            Some(false) => conditions.add_fixed("not c.audit_complete"),
+            None => {}
+        }
+    }
+}
+
+/// An address as it is stored: with a port, mostly.
+fn address_patterns(address: IpAddr) -> Vec<String> {
+    match address {
+        IpAddr::V4(address) => vec![address.to_string(), format!("{address}:%")],
+        IpAddr::V6(address) => vec![address.to_string(), format!("[{address}]:%")],
+    }
 }
 
 /// Whose a session is; what its statements are stored with.
@@ -125,33 +181,36 @@ pub struct SessionScope {
 }
 
 impl Storage {
-    /// A page of connections, the newest first.
+    /// Connections behind `after`, up to `limit_rows` of them.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn connection_list(
         &self,
         filter: &ConnectionFilter,
-        before: Option<Uuid>,
+        order: Order,
+        after: Option<Uuid>,
         limit_rows: i64,
     ) -> Result<Vec<Connection>, StoreError> {
         let mut conditions = Conditions::default();
-        conditions.add_some("c.id < $", before);
-        conditions.add_some("c.user_id = $", filter.user_id.map(|id| id.0));
-        conditions.add_some("c.database_id = $", filter.database_id.map(|id| id.0));
-        conditions.add_some("c.grant_id = $", filter.grant_id.map(|id| id.0));
-        match filter.active {
-            Some(true) => conditions.add_fixed("c.ended_at is null"),
-            Some(false) => conditions.add_fixed("c.ended_at is not null"),
-            None => {}
-        }
+        filter.add_to(&mut conditions);
+        let direction = match order {
+            Order::Newest => {
+                conditions.add_some("c.id < $", after);
+                "desc"
+            }
+            Order::Oldest => {
+                conditions.add_some("c.id > $", after);
+                "asc"
+            }
+        };
         let limit = conditions.place(limit_rows);
         let text = format!(
-            "select {COLUMNS} from {FROM} where {} order by c.id desc limit {limit}",
+            "select {COLUMNS} from {FROM} where {} order by c.id {direction} limit {limit}",
             conditions.text()
         );
         let client = self.client().await?;
-        let statement = client.prepare_cached(&text).await?;
+        let statement = client.prepare(&text).await?;
         let rows = client.query(&statement, &conditions.parameters()).await?;
         rows.iter().map(connection).collect()
     }

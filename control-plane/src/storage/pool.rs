@@ -15,9 +15,9 @@ use super::{Dsn, StoreError};
 const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Set on each new connection, not in the startup packet, where poolers in front of the storage would refuse them. No
-/// statement of ours runs for long; one that does holds locks.
+/// statement of ours runs for long; one that does holds locks. Compiling plans takes longer than running ours.
 const SESSION_SETTINGS: &str = "set statement_timeout = '30s'; set lock_timeout = '10s'; \
-     set idle_in_transaction_session_timeout = '30s'; set timezone = 'UTC'";
+     set idle_in_transaction_session_timeout = '30s'; set timezone = 'UTC'; set jit = off";
 
 /// The stream of a connection made by [`Storage::connect_apart`].
 pub type ApartConnection =

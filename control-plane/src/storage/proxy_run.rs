@@ -38,7 +38,7 @@ const MARK_LOST: &str = "update proxy_runs set lost_at = now(), active_sessions 
      where run_id = $1 and last_seen_at < now() - $2::float8 * interval '1 second' \
      returning proxy_name, hostname, last_seen_at, committed_sequence";
 
-/// The record is searched by its index on (connection_id, sequence), in every partition: it is seldom needed.
+/// The record is searched by its index on (connection_id, id), in every partition: it is seldom needed.
 const CLOSE_SESSIONS: &str = "with closing as ( \
          update connections set ended_at = now(), end_reason = $2, audit_complete = false \
          where run_id = $1 and ended_at is null and id <> all($3) \

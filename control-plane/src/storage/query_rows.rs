@@ -8,6 +8,9 @@ use super::{Storage, StoreError, column};
 const LIST: &str = "select chunk, first_row, row_count, key_day, data_sealed from query_rows \
      where query_id = $1 and first_row + row_count > $2 and chunk > $3 order by chunk limit $4";
 
+const COUNT: &str =
+    "select coalesce(sum(row_count), 0)::bigint as rows from query_rows where query_id = $1";
+
 /// A chunk of a statement's rows.
 #[derive(Debug)]
 pub struct SealedChunk {
@@ -24,6 +27,17 @@ pub struct SealedChunk {
 }
 
 impl Storage {
+    /// How many rows of a statement are kept by now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn query_rows_count(&self, query_id: QueryId) -> Result<i64, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(COUNT).await?;
+        let row = client.query_one(&statement, &[&query_id.0]).await?;
+        column(&row, "rows")
+    }
+
     /// Chunks behind chunk `after` that hold row `from_row` or a later one.
     ///
     /// # Errors

@@ -127,6 +127,14 @@ async fn a_query_shows_its_parameters_columns_and_rows_and_that_is_recorded() {
     );
     assert_eq!(body["parameters"], json!([7, null]));
     assert_eq!(
+        body["parameter_types"],
+        json!([{ "type_oid": 23, "type": "int4" }, { "type_oid": 25, "type": "text" }])
+    );
+    assert_eq!(
+        (&body["username"], &body["database"]),
+        (&json!("ann"), &json!("shop"))
+    );
+    assert_eq!(
         body["columns"][0],
         json!({ "name": "id", "type_oid": 23, "type": "int4" })
     );
@@ -136,7 +144,10 @@ async fn a_query_shows_its_parameters_columns_and_rows_and_that_is_recorded() {
     );
     assert_eq!(body["next_cursor"], Value::Null);
     let events = scene.plane.fleet.events("rows.read").await;
-    assert_eq!(events, [json!({ "first_row": 0, "row_count": 3 })]);
+    assert_eq!(
+        events,
+        [json!({ "first_row": 0, "row_count": 3, "format": "json" })]
+    );
 
     let first = scene
         .ok(&format!("/api/queries/{query}/rows?limit=2"))
@@ -155,7 +166,7 @@ async fn a_query_shows_its_parameters_columns_and_rows_and_that_is_recorded() {
     let events = scene.plane.fleet.events("rows.read").await;
     assert_eq!(
         events.last(),
-        Some(&json!({ "first_row": 2, "row_count": 1 }))
+        Some(&json!({ "first_row": 2, "row_count": 1, "format": "json" }))
     );
 
     let request = v1::GetQueryRequest {
@@ -172,6 +183,11 @@ async fn a_query_shows_its_parameters_columns_and_rows_and_that_is_recorded() {
         (shown.parameters_json, shown.columns[0].type_name.as_str()),
         (vec!["7".to_owned(), "null".to_owned()], "int4")
     );
+    let types = shown.parameter_types.iter();
+    let types: Vec<_> = types
+        .map(|one| (one.type_oid, one.type_name.as_str()))
+        .collect();
+    assert_eq!(types, [(23, "int4"), (25, "text")]);
     let request = v1::ListQueryRowsRequest {
         id: query.to_string(),
         limit: 1,
@@ -276,6 +292,13 @@ async fn statements_are_found_by_what_is_known_of_them() {
         all[1..2]
     );
     assert_eq!(scene.sqls("min_rows=2").await, all[..2]);
+    assert_eq!(scene.sqls("min_duration_ms=1").await, [""; 0]);
+    assert_eq!(
+        scene.sqls("q=500&until=2090-01-01T00:00:00Z").await,
+        all[1..2]
+    );
+    let oldest: Vec<&str> = all.iter().rev().copied().collect();
+    assert_eq!(scene.sqls("order=oldest").await, oldest);
     assert_eq!(scene.sqls("fingerprint=abc").await, all);
     assert_eq!(
         scene
@@ -313,6 +336,13 @@ async fn statements_are_found_by_what_is_known_of_them() {
         "refused=maybe",
         "from=yesterday",
         "connection_id=7",
+        "sqlstate=4",
+        "text=",
+        "order=up",
+        "min_rows=-1",
+        "min_duration_ms=1&min_duration_us=1000",
+        "q=a&text=a",
+        "from=2026-01-01T00:00:00Z&until=2026-01-01T00:00:00Z",
     ] {
         assert_eq!(
             scene.plane.get(&format!("/api/queries?{wrong}")).await.0,

@@ -16,7 +16,7 @@ use crate::rpc::{caller, non_empty, page};
 use crate::service::audit::{self, AuditEvent, AuditFilter};
 use crate::service::connections::{self, Connection, ConnectionFilter};
 use crate::service::proxies::{self, Proxy};
-use crate::service::queries::{self, Query, QueryColumn, QueryFilter};
+use crate::service::queries::{self, Order, ParameterType, Query, QueryColumn, QueryFilter};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -30,14 +30,10 @@ impl Observability for ObservabilityApi {
     ) -> Result<Response<v1::ListConnectionsResponse>, Status> {
         let caller = caller(&self.0, &request).await?;
         let request = request.into_inner();
-        let filter = ConnectionFilter {
-            user_id: request.user_id.map(UserId),
-            database_id: request.database_id.map(DatabaseId),
-            grant_id: request.grant_id.map(GrantId),
-            active: request.active,
-        };
         let page = page(request.limit, &request.cursor)?;
-        let paged = connections::list(&self.0, &caller, filter, &page)
+        let order = order(request.oldest_first);
+        let filter = connection_filter(request)?;
+        let paged = connections::list(&self.0, &caller, filter, order, &page)
             .await?
             .map(connection);
         Ok(Response::new(v1::ListConnectionsResponse {
@@ -75,8 +71,9 @@ impl Observability for ObservabilityApi {
         let caller = caller(&self.0, &request).await?;
         let request = request.into_inner();
         let page = page(request.limit, &request.cursor)?;
+        let order = order(request.oldest_first);
         let filter = query_filter(request)?;
-        let paged = queries::list(&self.0, &caller, &filter, &page)
+        let paged = queries::list(&self.0, &caller, &filter, order, &page)
             .await?
             .map(query);
         Ok(Response::new(v1::ListQueriesResponse {
@@ -92,7 +89,8 @@ impl Observability for ObservabilityApi {
         let caller = caller(&self.0, &request).await?;
         let id = QueryId(id(&request.get_ref().id)?);
         let described = queries::describe(&self.0, &caller, id).await?;
-        let parameters = described.parameters.iter();
+        let parameters = described.parameters.values.iter();
+        let types = described.parameters.types.into_iter();
         Ok(Response::new(v1::Query {
             columns: described
                 .columns
@@ -101,6 +99,7 @@ impl Observability for ObservabilityApi {
                 .map(column)
                 .collect(),
             parameters_json: parameters.map(|value| value.get().to_owned()).collect(),
+            parameter_types: types.map(parameter_type).collect(),
             ..query(described.query)
         }))
     }
@@ -165,16 +164,27 @@ fn id(text: &str) -> Result<Uuid, ServiceError> {
         .map_err(|_| ServiceError::invalid("id", "is not a UUID"))
 }
 
+fn order(oldest_first: bool) -> Order {
+    match oldest_first {
+        true => Order::Oldest,
+        false => Order::Newest,
+    }
+}
+
+fn instant(
+    field: &'static str,
+    at: Option<&prost_types::Timestamp>,
+) -> Result<Option<DateTime<Utc>>, InvalidField> {
+    at.map(|at| time(field, at)).transpose()
+}
+
 fn query_filter(request: v1::ListQueriesRequest) -> Result<QueryFilter, ServiceError> {
-    let instant = |field,
-                   at: Option<&prost_types::Timestamp>|
-     -> Result<Option<DateTime<Utc>>, InvalidField> {
-        at.map(|at| time(field, at)).transpose()
-    };
     let connection_id = non_empty(request.connection_id).map(|id| {
         id.parse()
             .map_err(|_| ServiceError::invalid("connection_id", "is not a UUID"))
     });
+    // More than storage can hold is more than anything stored.
+    let least = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     Ok(QueryFilter {
         connection_id: connection_id.transpose()?,
         user_id: request.user_id.map(UserId),
@@ -185,7 +195,30 @@ fn query_filter(request: v1::ListQueriesRequest) -> Result<QueryFilter, ServiceE
         text: non_empty(request.text),
         sqlstate: non_empty(request.sqlstate),
         refused: request.refused,
-        ..QueryFilter::default()
+        min_duration_us: request.min_duration_us.map(least),
+        min_rows: request.min_rows.map(least),
+        fingerprint: non_empty(request.fingerprint),
+    })
+}
+
+fn connection_filter(
+    request: v1::ListConnectionsRequest,
+) -> Result<ConnectionFilter, ServiceError> {
+    let client_address = non_empty(request.client_address).map(|address| {
+        address
+            .parse()
+            .map_err(|_| ServiceError::invalid("client_address", "is not an IP address"))
+    });
+    Ok(ConnectionFilter {
+        user_id: request.user_id.map(UserId),
+        database_id: request.database_id.map(DatabaseId),
+        grant_id: request.grant_id.map(GrantId),
+        active: request.active,
+        from: instant("from", request.from.as_ref())?,
+        to: instant("to", request.to.as_ref())?,
+        proxy: non_empty(request.proxy),
+        client_address: client_address.transpose()?,
+        audit_complete: request.audit_complete,
     })
 }
 
@@ -238,6 +271,9 @@ fn query(query: Query) -> v1::Query {
         result_digest: query.result_digest.unwrap_or_default(),
         columns: Vec::new(),
         parameters_json: Vec::new(),
+        parameter_types: Vec::new(),
+        username: query.username.unwrap_or_default(),
+        database: query.database.unwrap_or_default(),
     }
 }
 
@@ -246,6 +282,13 @@ fn column(column: QueryColumn) -> v1::QueryColumn {
         name: column.name,
         type_oid: column.type_oid,
         type_name: column.type_name.unwrap_or_default(),
+    }
+}
+
+fn parameter_type(parameter: ParameterType) -> v1::ParameterType {
+    v1::ParameterType {
+        type_oid: parameter.type_oid,
+        type_name: parameter.type_name.unwrap_or_default(),
     }
 }
 

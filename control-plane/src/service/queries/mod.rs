@@ -1,8 +1,13 @@
 //! The record of statements, with what came back. For administrators; reading captured rows is recorded itself.
 
+mod check;
+pub mod download;
+mod messages;
 mod rows;
+mod tables;
 
 use pglens_core::QueryId;
+use pglens_rpc::v1;
 use pglens_wire::value::{Format, to_json, type_name};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,8 +23,10 @@ use crate::crypto::data_key::Place;
 use crate::error::ServiceError;
 use crate::ingest::seal::decode_parameters;
 use crate::storage::query::QueryRecord;
-pub use crate::storage::query::{Query, QueryFilter};
-use rows::RowFormat;
+pub use crate::storage::query::{Order, Query, QueryFilter};
+use messages::RowFormat;
+
+pub use tables::TableFormat;
 
 /// A row as JSON text: an array of its values.
 pub type Row = Box<RawValue>;
@@ -36,13 +43,32 @@ pub struct QueryColumn {
     pub type_name: Option<String>,
 }
 
+/// The type of a parameter.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ParameterType {
+    /// In the target's catalog; 0: the client left it open.
+    pub type_oid: u32,
+    /// The type's name, where it is one of PostgreSQL's own.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+}
+
+/// What a statement was bound to.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    /// Values in order.
+    pub values: Vec<Box<RawValue>>,
+    /// Their types.
+    pub types: Vec<ParameterType>,
+}
+
 /// A statement with its parameters and columns.
 #[derive(Debug)]
 pub struct QueryDescription {
     /// The statement.
     pub query: Query,
     /// Its parameters in order.
-    pub parameters: Vec<Box<RawValue>>,
+    pub parameters: Parameters,
     /// The columns of its result; `None`: it had none, or they are not known.
     pub columns: Option<Vec<QueryColumn>>,
 }
@@ -56,6 +82,8 @@ pub struct QueryDetail {
     /// Its parameters in order.
     #[schema(value_type = Vec<Object>)]
     pub parameters: Vec<Box<RawValue>>,
+    /// The types of its parameters, in the same order.
+    pub parameter_types: Vec<ParameterType>,
     /// The columns of its result; null: it had none, or they are not known.
     pub columns: Option<Vec<QueryColumn>>,
     /// The first rows that were kept: arrays in column order. Those of a COPY have one element each, the line.
@@ -65,22 +93,29 @@ pub struct QueryDetail {
     pub next_cursor: Option<String>,
 }
 
-/// A page of statements, the newest first.
+/// A page of statements. One that has fewer than were asked for and a cursor is where the search was cut short; it goes
+/// on from there.
 ///
 /// # Errors
-/// When the caller is no administrator, or storage is not available.
+/// When the caller is no administrator, the filter makes no sense, or storage is not available.
 pub async fn list(
     app: &App,
     caller: &Caller,
     filter: &QueryFilter,
+    order: Order,
     page: &Page<Uuid>,
 ) -> Result<Paged<Query>, ServiceError> {
     caller.require_admin()?;
-    let rows = app
+    check::filter(filter)?;
+    let found = app
         .storage
-        .query_list(filter, page.after(), page.fetch_rows())
+        .query_list(filter, order, page.after(), page.fetch_rows())
         .await?;
-    Ok(page.cut(rows, |query| query.id))
+    let mut paged = page.cut(found.rows, |query| query.id);
+    if let (None, Some(id)) = (&paged.next_cursor, found.searched_to) {
+        paged.next_cursor = Some(page.cursor_behind(id));
+    }
+    Ok(paged)
 }
 
 /// A statement without its rows.
@@ -117,7 +152,8 @@ pub async fn fetch(app: &App, caller: &Caller, id: QueryId) -> Result<QueryDetai
         record_reading(app, caller, id, &first, rows.items.len()).await?;
     }
     Ok(QueryDetail {
-        parameters,
+        parameters: parameters.values,
+        parameter_types: parameters.types,
         columns: columns(&record),
         result_rows: rows.items,
         next_cursor: rows.next_cursor,
@@ -158,22 +194,29 @@ async fn record_reading(
 ) -> Result<(), ServiceError> {
     let first_row = page.after().map_or(0, |last| last.saturating_add(1));
     let entry = AuditEntry::by(caller, Action::RowsRead, "query", id)
-        .after(json!({ "first_row": first_row, "row_count": count }));
+        .after(json!({ "first_row": first_row, "row_count": count, "format": "json" }));
     Ok(app.storage.audit_insert(&entry).await?)
 }
 
-async fn parameters(app: &App, record: &QueryRecord) -> Result<Vec<Box<RawValue>>, ServiceError> {
+async fn parameters(app: &App, record: &QueryRecord) -> Result<Parameters, ServiceError> {
     let Some(sealed) = &record.parameters_sealed else {
-        return Ok(Vec::new());
+        return Ok(Parameters::default());
     };
     let key = app.data_keys.for_opening(record.key_day).await?;
     let plain = key.open(Place::Parameters(QueryId(record.query.id)), sealed)?;
     let decoded = decode_parameters(&plain)?;
-    let shown = decoded.iter().map(|parameter| {
+    let value = |parameter: &v1::Parameter| {
         let format = format_of(parameter.format);
         to_json(parameter.type_oid, format, parameter.value.as_deref())
-    });
-    Ok(shown.collect())
+    };
+    let of_type = |parameter: &v1::Parameter| ParameterType {
+        type_oid: parameter.type_oid,
+        type_name: type_name(parameter.type_oid).map(str::to_owned),
+    };
+    Ok(Parameters {
+        values: decoded.iter().map(value).collect(),
+        types: decoded.iter().map(of_type).collect(),
+    })
 }
 
 fn columns(record: &QueryRecord) -> Option<Vec<QueryColumn>> {

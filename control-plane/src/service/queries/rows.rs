@@ -5,6 +5,9 @@ use pglens_wire::value::{Format, write_json};
 use serde_json::value::RawValue;
 
 use super::Row;
+use super::messages::{
+    COPY_DATA, DATA_ROW, RowFormat, TEXT_OID, line_of, malformed, split_message, values,
+};
 use crate::app::App;
 use crate::crypto::data_key::Place;
 use crate::error::ServiceError;
@@ -14,15 +17,6 @@ use crate::service::page::{Page, Paged};
 const CHUNKS_AT_ONCE: i64 = 4;
 /// A page that is this long ends early, with a cursor for the rest.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// The type of text, for lines of COPY.
-const TEXT_OID: u32 = 25;
-
-const DATA_ROW: u8 = b'D';
-const COPY_DATA: u8 = b'd';
-
-/// Type and format of each column.
-pub(super) struct RowFormat(pub(super) Vec<(u32, Format)>);
-
 /// Rows on their way to a page: up to one more than it shows, to learn whether more follow.
 struct Collected {
     rows: Vec<(i64, Row)>,
@@ -118,53 +112,24 @@ fn collect(
     Ok(())
 }
 
-fn malformed() -> ServiceError {
-    ServiceError::internal("a chunk of captured rows is not a sequence of row messages")
-}
-
-/// The first message of `bytes`: its type, its body, and what is behind it.
-fn split_message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (length, _) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let (message, behind) = rest.split_at_checked(length)?;
-    Some((tag, message.get(4..)?, behind))
-}
-
-/// A `DataRow` as a JSON array (PostgreSQL manual, "Message Formats").
+/// A `DataRow` as a JSON array.
 fn data_row(body: &[u8], format: &RowFormat) -> Option<String> {
-    let (count, mut rest) = body.split_first_chunk::<2>()?;
     let mut text = String::from("[");
-    for index in 0..usize::from(u16::from_be_bytes(*count)) {
-        let (length, behind) = rest.split_first_chunk::<4>()?;
-        let (value, behind) = match usize::try_from(i32::from_be_bytes(*length)) {
-            Ok(length) => {
-                let (value, behind) = behind.split_at_checked(length)?;
-                (Some(value), behind)
-            }
-            Err(_null) => (None, behind),
-        };
+    for (index, value) in values(body)?.into_iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        // Without a description of the column, its text is shown.
-        let (type_oid, format) = format
-            .0
-            .get(index)
-            .copied()
-            .unwrap_or((TEXT_OID, Format::Text));
+        let (type_oid, format) = format.of_column(index);
         write_json(&mut text, type_oid, format, value);
-        rest = behind;
     }
     text.push(']');
-    rest.is_empty().then_some(text)
+    Some(text)
 }
 
 /// A message of a COPY as an array of one text: a line, mostly.
 fn copy_line(body: &[u8]) -> String {
-    let line = body.strip_suffix(b"\n").unwrap_or(body);
     let mut text = String::from("[");
-    write_json(&mut text, TEXT_OID, Format::Text, Some(line));
+    write_json(&mut text, TEXT_OID, Format::Text, Some(line_of(body)));
     text.push(']');
     text
 }

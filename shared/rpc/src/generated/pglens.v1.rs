@@ -2001,6 +2001,22 @@ pub struct ListConnectionsRequest {
     pub grant_id: ::core::option::Option<i64>,
     #[prost(bool, optional, tag = "6")]
     pub active: ::core::option::Option<bool>,
+    /// Begun then or later, and before then.
+    #[prost(message, optional, tag = "7")]
+    pub from: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "8")]
+    pub to: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the proxy.
+    #[prost(string, tag = "9")]
+    pub proxy: ::prost::alloc::string::String,
+    /// The client's address, without its port.
+    #[prost(string, tag = "10")]
+    pub client_address: ::prost::alloc::string::String,
+    #[prost(bool, optional, tag = "11")]
+    pub audit_complete: ::core::option::Option<bool>,
+    /// False: the newest first.
+    #[prost(bool, tag = "12")]
+    pub oldest_first: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListConnectionsResponse {
@@ -2071,6 +2087,23 @@ pub struct Query {
     /// JSON, one per parameter; only from GetQuery.
     #[prost(string, repeated, tag = "24")]
     pub parameters_json: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Their types, in the same order.
+    #[prost(message, repeated, tag = "25")]
+    pub parameter_types: ::prost::alloc::vec::Vec<ParameterType>,
+    /// The names of today.
+    #[prost(string, tag = "26")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(string, tag = "27")]
+    pub database: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ParameterType {
+    /// 0: the client left it open.
+    #[prost(uint32, tag = "1")]
+    pub type_oid: u32,
+    /// Empty where it is not one of PostgreSQL's own.
+    #[prost(string, tag = "2")]
+    pub type_name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryColumn {
@@ -2106,9 +2139,19 @@ pub struct ListQueriesRequest {
     pub sqlstate: ::prost::alloc::string::String,
     #[prost(bool, optional, tag = "11")]
     pub refused: ::core::option::Option<bool>,
+    #[prost(uint64, optional, tag = "12")]
+    pub min_duration_us: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "13")]
+    pub min_rows: ::core::option::Option<u64>,
+    #[prost(string, tag = "14")]
+    pub fingerprint: ::prost::alloc::string::String,
+    /// False: the newest first.
+    #[prost(bool, tag = "15")]
+    pub oldest_first: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListQueriesResponse {
+    /// Fewer than the limit and a cursor: a long search was cut short, it goes on from there.
     #[prost(message, repeated, tag = "1")]
     pub queries: ::prost::alloc::vec::Vec<Query>,
     #[prost(string, tag = "2")]

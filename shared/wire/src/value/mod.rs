@@ -15,10 +15,12 @@ mod number;
 mod range;
 #[cfg(test)]
 mod tests;
+mod text;
 mod types;
 
 use serde_json::value::RawValue;
 
+pub use text::to_text;
 pub use types::type_name;
 
 /// How the bytes of a value are to be read (PostgreSQL manual, "Formats and Format Codes").

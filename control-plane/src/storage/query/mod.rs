@@ -1,22 +1,26 @@
 //! Reads the record of statements.
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
-use pglens_core::{DatabaseId, GrantId, QueryId, SessionId, UserId};
+mod filter;
+mod list;
+#[cfg(test)]
+mod plans;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use pglens_core::QueryId;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::filter::{Conditions, contains_pattern};
 use super::{Storage, StoreError, column};
 use crate::crypto::keyring::hexadecimal;
 
-/// Ids carry the time of their making by the proxy's clock; times are compared exactly, ids only to leave out days.
-const CLOCK_TOLERANCE: Duration = Duration::hours(1);
+pub use filter::{Order, QueryFilter};
+pub use list::QueriesFound;
 
 /// A statement without an end whose session is over will never get one.
-const COLUMNS: &str = "q.id, q.connection_id, q.user_id, q.database_id, q.grant_id, q.sequence, q.sql, q.kind, \
+const COLUMNS: &str = "q.id, q.connection_id, q.user_id, u.username, q.database_id, d.name as database, q.grant_id, q.sequence, q.sql, q.kind, \
      nullif(q.fingerprint, '') as fingerprint, q.started_at, q.first_row_us, q.duration_us, q.row_count, q.bytes_in, \
      q.bytes_out, nullif(q.command_tag, '') as command_tag, nullif(q.sqlstate, '') as sqlstate, \
      nullif(q.error_message, '') as error_message, nullif(q.refusal, '') as refusal, \
@@ -24,7 +28,8 @@ const COLUMNS: &str = "q.id, q.connection_id, q.user_id, q.database_id, q.grant_
      q.result_digest, \
      q.outcome_unknown or (q.duration_us is null and c.ended_at is not null) as outcome_unknown";
 
-const FROM: &str = "queries q left join connections c on c.id = q.connection_id";
+const JOINS: &str = "left join connections c on c.id = q.connection_id left join users u on u.id = q.user_id \
+     left join databases d on d.id = q.database_id";
 
 /// One executed or refused statement.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -35,8 +40,12 @@ pub struct Query {
     pub connection_id: Uuid,
     /// Who ran it.
     pub user_id: i64,
+    /// The user's name as it is now.
+    pub username: Option<String>,
     /// Where.
     pub database_id: i64,
+    /// The database's name as it is now.
+    pub database: Option<String>,
     /// Under which grant.
     pub grant_id: i64,
     /// Counts the statements of the session from 1.
@@ -94,98 +103,14 @@ pub struct QueryRecord {
     pub parameters_sealed: Option<Vec<u8>>,
 }
 
-/// Which statements are listed; absent fields match all.
-#[derive(Debug, Clone, Default)]
-pub struct QueryFilter {
-    /// Of this session.
-    pub connection_id: Option<SessionId>,
-    /// Of this user.
-    pub user_id: Option<UserId>,
-    /// On this database.
-    pub database_id: Option<DatabaseId>,
-    /// Under this grant.
-    pub grant_id: Option<GrantId>,
-    /// Begun then or later.
-    pub from: Option<DateTime<Utc>>,
-    /// Begun before then.
-    pub to: Option<DateTime<Utc>>,
-    /// With this in its text, in any case.
-    pub text: Option<String>,
-    /// Ended with this.
-    pub sqlstate: Option<String>,
-    /// Refused, or not.
-    pub refused: Option<bool>,
-    /// Took at least this long.
-    pub min_duration_us: Option<i64>,
-    /// Gave at least so many rows.
-    pub min_rows: Option<i64>,
-    /// Equal but for constants.
-    pub fingerprint: Option<String>,
-}
-
-impl QueryFilter {
-    fn conditions(&self) -> Conditions {
-        let mut conditions = Conditions::default();
-        conditions.add_some("q.connection_id = $", self.connection_id.map(|id| id.0));
-        conditions.add_some("q.user_id = $", self.user_id.map(|id| id.0));
-        conditions.add_some("q.database_id = $", self.database_id.map(|id| id.0));
-        conditions.add_some("q.grant_id = $", self.grant_id.map(|id| id.0));
-        conditions.add_some("q.started_at >= $", self.from);
-        conditions.add_some(
-            "q.id >= $",
-            self.from.and_then(|from| first_id(from - CLOCK_TOLERANCE)),
-        );
-        conditions.add_some("q.started_at < $", self.to);
-        conditions.add_some(
-            "q.id < $",
-            self.to.and_then(|to| first_id(to + CLOCK_TOLERANCE)),
-        );
-        conditions.add_some("q.sql ilike $", self.text.as_deref().map(contains_pattern));
-        // The second half lets the planner use the index on failed statements.
-        conditions.add_some("q.sqlstate = $ and q.sqlstate <> ''", self.sqlstate.clone());
-        match self.refused {
-            Some(true) => conditions.add_fixed("q.refusal <> ''"),
-            Some(false) => conditions.add_fixed("q.refusal = ''"),
-            None => {}
-        }
-        conditions.add_some("q.duration_us >= $", self.min_duration_us);
-        conditions.add_some("q.row_count >= $", self.min_rows);
-        conditions.add_some("q.fingerprint = $", self.fingerprint.clone());
-        conditions
-    }
-}
-
 impl Storage {
-    /// A page of statements, the newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn query_list(
-        &self,
-        filter: &QueryFilter,
-        before: Option<Uuid>,
-        limit_rows: i64,
-    ) -> Result<Vec<Query>, StoreError> {
-        let mut conditions = filter.conditions();
-        conditions.add_some("q.id < $", before);
-        let limit = conditions.place(limit_rows);
-        let text = format!(
-            "select {COLUMNS} from {FROM} where {} order by q.id desc limit {limit}",
-            conditions.text()
-        );
-        let client = self.client().await?;
-        let statement = client.prepare_cached(&text).await?;
-        let rows = client.query(&statement, &conditions.parameters()).await?;
-        rows.iter().map(query).collect()
-    }
-
     /// One statement, if it is there.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub async fn query_fetch(&self, id: QueryId) -> Result<Option<QueryRecord>, StoreError> {
         let text = format!(
-            "select {COLUMNS}, q.columns, q.key_day, q.parameters_sealed from {FROM} where q.id = $1"
+            "select {COLUMNS}, q.columns, q.key_day, q.parameters_sealed from queries q {JOINS} where q.id = $1"
         );
         let client = self.client().await?;
         let statement = client.prepare_cached(&text).await?;
@@ -215,7 +140,9 @@ fn query(row: &Row) -> Result<Query, StoreError> {
         id: column(row, "id")?,
         connection_id: column(row, "connection_id")?,
         user_id: column(row, "user_id")?,
+        username: column(row, "username")?,
         database_id: column(row, "database_id")?,
+        database: column(row, "database")?,
         grant_id: column(row, "grant_id")?,
         sequence: column(row, "sequence")?,
         sql: column(row, "sql")?,
@@ -242,6 +169,8 @@ fn query(row: &Row) -> Result<Query, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]
@@ -249,7 +178,7 @@ mod tests {
         let now = Utc::now();
         let id = Uuid::now_v7();
         assert!(first_id(now).unwrap() <= id);
-        assert!(id < first_id(now + Duration::seconds(60)).unwrap());
-        assert_eq!(first_id(DateTime::UNIX_EPOCH - Duration::days(1)), None);
+        assert!(id < first_id(now + TimeDelta::seconds(60)).unwrap());
+        assert_eq!(first_id(DateTime::UNIX_EPOCH - TimeDelta::days(1)), None);
     }
 }

@@ -1,0 +1,408 @@
+//! No filter reads the whole record: the plan of each, over a record of many days.
+
+use serde_json::Value;
+
+use super::filter::{Driver, MANY_ROWS, Order, QueryFilter, SLOW_US};
+use super::list::List;
+use super::*;
+use crate::storage::{Dsn, Storage, migrate};
+use chrono::{Days, TimeDelta};
+use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
+use pglens_testkit::TestPostgres;
+
+/// The record that `bench/reading.py` fills with ten million statements, in small.
+const FILL: &str = include_str!("../../../../bench/reading.sql");
+const STATEMENTS: i64 = 60_000;
+const DAYS: u64 = 12;
+/// A page, and the rest that joins and index descents look at in each partition. A full scan looks at [`STATEMENTS`].
+const FEW_ROWS: f64 = 3000.0;
+
+struct Record {
+    storage: Storage,
+    _server: TestPostgres,
+}
+
+impl Record {
+    async fn new() -> Self {
+        let server = TestPostgres::start(&[]).await;
+        let database = server.create_database().await;
+        let storage = Storage::connect(Dsn::parse(&database.url).unwrap(), 2)
+            .await
+            .unwrap();
+        migrate::migrate(&storage).await.unwrap();
+        let today = Utc::now().date_naive();
+        let first = today - Days::new(DAYS);
+        storage
+            .partition_keep(first, today + Days::new(1), first)
+            .await
+            .unwrap();
+        let fill = FILL
+            .replace(":statements", &STATEMENTS.to_string())
+            .replace(":days", &DAYS.to_string());
+        let client = database.connect().await;
+        client.batch_execute(&fill).await.unwrap();
+        Self {
+            storage,
+            _server: server,
+        }
+    }
+
+    async fn id(&self, text: &str) -> Uuid {
+        let client = self.storage.client().await.unwrap();
+        client.query_one(text, &[]).await.unwrap().get(0)
+    }
+
+    async fn ids(&self, text: &str) -> Vec<i64> {
+        let client = self.storage.client().await.unwrap();
+        let rows = client.query(text, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The plan of a list's page as PostgreSQL ran it, and that of the step before it.
+    async fn check(&self, what: &str, filter: &QueryFilter, grants: Option<Vec<i64>>) -> Driver {
+        for order in [Order::Newest, Order::Oldest] {
+            let list = List {
+                filter,
+                driver: filter.driver(grants.clone()),
+                order,
+            };
+            let client = self.storage.client().await.unwrap();
+            let (text, conditions) = list.step_end_text(None);
+            let row = client.query_opt(&text, &conditions.parameters()).await;
+            // Where the index does not decide, a page looks at no more than a step of it.
+            let boundary = match filter.is_decided_by(&list.driver) {
+                true => None,
+                false => row.unwrap().map(|row| row.get(0)),
+            };
+            let (text, conditions) = list.read_text(None, boundary, 101);
+            let explain = format!("explain (analyze, format json) {text}");
+            let row = client.query_one(&explain, &conditions.parameters()).await;
+            let plan: Value = row.unwrap().get(0);
+            let plan = &plan[0]["Plan"];
+            let looked_at = rows_looked_at(plan);
+            let most = match (filter.is_decided_by(&list.driver), &list.driver) {
+                (false, _) => FEW_ROWS + 25_000.0,
+                // So few are sorted rather than merged: all that are listed, and no others.
+                (true, Driver::Grants(ids)) => {
+                    FEW_ROWS + 500.0 * f64::from(u32::try_from(ids.len()).unwrap())
+                }
+                (true, _) => FEW_ROWS,
+            };
+            assert!(
+                looked_at <= most,
+                "{what}, {order:?}: looked at {looked_at} rows\n{plan:#}"
+            );
+            assert!(
+                !filter.is_decided_by(&list.driver) || !has_full_scan(plan),
+                "{what}, {order:?}: reads a whole day\n{plan:#}"
+            );
+        }
+        filter.driver(grants)
+    }
+}
+
+fn number(plan: &Value, name: &str) -> f64 {
+    plan[name].as_f64().unwrap_or(0.0)
+}
+
+fn children(plan: &Value) -> impl Iterator<Item = &Value> {
+    plan["Plans"].as_array().into_iter().flatten()
+}
+
+/// Rows of the record that were read, filtered ones included.
+fn rows_looked_at(plan: &Value) -> f64 {
+    let of_record = plan["Relation Name"]
+        .as_str()
+        .is_some_and(|name| name.starts_with("queries"));
+    let own = number(plan, "Actual Rows") + number(plan, "Rows Removed by Filter");
+    let own = if of_record {
+        own * number(plan, "Actual Loops")
+    } else {
+        0.0
+    };
+    own + children(plan).map(rows_looked_at).sum::<f64>()
+}
+
+/// A sequential scan of a day that has statements. Empty days may be scanned; a step of a walk is several days here.
+fn has_full_scan(plan: &Value) -> bool {
+    let of_record = plan["Relation Name"]
+        .as_str()
+        .is_some_and(|name| name.starts_with("queries"));
+    let scans = plan["Node Type"] == "Seq Scan"
+        && number(plan, "Actual Rows") + number(plan, "Rows Removed by Filter") > 0.0;
+    (of_record && scans) || children(plan).any(has_full_scan)
+}
+
+fn all() -> QueryFilter {
+    QueryFilter::default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_filter_reads_the_whole_record() {
+    let record = Record::new().await;
+    let some = "select connection_id from queries order by id offset 100 limit 1";
+    let connection_id = Some(SessionId(record.id(some).await));
+    let of_user = record.ids("select id from grants where user_id = 7").await;
+    let of_database = record
+        .ids("select id from grants where database_id = 2")
+        .await;
+    assert!(of_user.len() > 1 && of_database.len() > 1);
+    let now = Utc::now();
+    let text = |text: &str| Some(text.to_owned());
+    let min_duration_us = Some(SLOW_US);
+    for (what, filter, grants) in [
+        ("nothing", all(), None),
+        (
+            "connection",
+            QueryFilter {
+                connection_id,
+                ..all()
+            },
+            None,
+        ),
+        (
+            "user",
+            QueryFilter {
+                user_id: Some(UserId(7)),
+                ..all()
+            },
+            Some(of_user.clone()),
+        ),
+        (
+            "database",
+            QueryFilter {
+                database_id: Some(DatabaseId(2)),
+                ..all()
+            },
+            Some(of_database),
+        ),
+        (
+            "grant",
+            QueryFilter {
+                grant_id: Some(GrantId(3)),
+                ..all()
+            },
+            Some(vec![3]),
+        ),
+        (
+            "sqlstate",
+            QueryFilter {
+                sqlstate: text("42P01"),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "rare sqlstate",
+            QueryFilter {
+                sqlstate: text("57014"),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "refused",
+            QueryFilter {
+                refused: Some(true),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "not refused",
+            QueryFilter {
+                refused: Some(false),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "slow",
+            QueryFilter {
+                min_duration_us,
+                ..all()
+            },
+            None,
+        ),
+        (
+            "very slow",
+            QueryFilter {
+                min_duration_us: Some(60 * SLOW_US),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "not so slow",
+            QueryFilter {
+                min_duration_us: Some(50_000),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "large",
+            QueryFilter {
+                min_rows: Some(MANY_ROWS),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "some rows",
+            QueryFilter {
+                min_rows: Some(10),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "common text",
+            QueryFilter {
+                text: text("SELECT"),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "text nowhere",
+            QueryFilter {
+                text: text("nowhere to be found"),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "fingerprint",
+            QueryFilter {
+                fingerprint: text("f0000000000000ff"),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "a day",
+            QueryFilter {
+                from: Some(now - TimeDelta::days(3)),
+                to: Some(now - TimeDelta::days(2)),
+                ..all()
+            },
+            None,
+        ),
+        (
+            "user and slow",
+            QueryFilter {
+                user_id: Some(UserId(7)),
+                min_duration_us,
+                ..all()
+            },
+            Some(of_user),
+        ),
+    ] {
+        record.check(what, &filter, grants).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_find_what_a_full_scan_finds() {
+    let record = Record::new().await;
+    let now = Utc::now();
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, condition) in [
+        (
+            QueryFilter {
+                user_id: Some(UserId(7)),
+                ..all()
+            },
+            "user_id = 7",
+        ),
+        (
+            QueryFilter {
+                user_id: Some(UserId(7)),
+                database_id: Some(DatabaseId(3)),
+                ..all()
+            },
+            "user_id = 7 and database_id = 3",
+        ),
+        (
+            QueryFilter {
+                database_id: Some(DatabaseId(2)),
+                refused: Some(true),
+                ..all()
+            },
+            "database_id = 2 and refusal <> ''",
+        ),
+        (
+            QueryFilter {
+                sqlstate: text("57014"),
+                ..all()
+            },
+            "sqlstate = '57014'",
+        ),
+        (
+            QueryFilter {
+                fingerprint: text("f0000000000000ff"),
+                ..all()
+            },
+            "fingerprint = 'f0000000000000ff'",
+        ),
+        (
+            QueryFilter {
+                text: text("T_45 where"),
+                min_rows: Some(40),
+                ..all()
+            },
+            "sql like '%t\\_45 where%' and row_count >= 40",
+        ),
+        (
+            QueryFilter {
+                min_duration_us: Some(400_000),
+                ..all()
+            },
+            "duration_us >= 400000",
+        ),
+        (
+            QueryFilter {
+                from: Some(now - TimeDelta::days(3)),
+                to: Some(now - TimeDelta::hours(71)),
+                ..all()
+            },
+            "started_at >= now() - interval '3 days' and started_at < now() - interval '71 hours'",
+        ),
+    ] {
+        let expected = record
+            .ids(&format!("select count(*) from queries where {condition}"))
+            .await[0];
+        for order in [Order::Newest, Order::Oldest] {
+            let mut seen: Vec<Uuid> = Vec::new();
+            let mut after = None;
+            loop {
+                let found = record
+                    .storage
+                    .query_list(&filter, order, after, 500)
+                    .await
+                    .unwrap();
+                seen.extend(found.rows.iter().map(|query| query.id));
+                after = match found.searched_to {
+                    Some(id) => Some(id),
+                    None if found.rows.len() == 500 => found.rows.last().map(|query| query.id),
+                    None => break,
+                };
+            }
+            let mut sorted = seen.clone();
+            sorted.sort();
+            sorted.dedup();
+            assert_eq!(sorted.len(), seen.len(), "{condition}: twice");
+            if order == Order::Newest {
+                sorted.reverse();
+            }
+            assert_eq!(sorted, seen, "{condition}: in order");
+            let found = i64::try_from(seen.len()).unwrap();
+            // Times go on while the two are asked for.
+            assert!(
+                (found - expected).abs() <= 1 && found > 0,
+                "{condition}: {found}, not {expected}"
+            );
+        }
+    }
+}
