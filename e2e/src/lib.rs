@@ -14,6 +14,7 @@
 pub mod api;
 pub mod balancer;
 pub mod client;
+pub mod differential;
 pub mod fleet;
 pub mod place;
 pub mod process;

@@ -156,7 +156,7 @@ fn told(error: &ConnectError) -> ClientError {
     {
         match sqlstate.as_str() {
             // A startup parameter of the client's that does not exist, or has no such value.
-            "22023" | "22P02" | "42704" | "0A000" => {
+            "22023" | "22P02" | "42704" | "55P02" | "0A000" => {
                 let mut told = ClientError::new(ErrorCode::InvalidArgument, message.clone());
                 told.sqlstate = sqlstate.clone().into();
                 return told;

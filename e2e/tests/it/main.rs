@@ -13,6 +13,7 @@ mod compare;
 mod configuration;
 mod control_plane_down;
 mod curl;
+mod differential;
 mod driver;
 mod endings;
 mod fleet;

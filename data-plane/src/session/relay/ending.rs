@@ -1,7 +1,6 @@
 //! Why a session ends, and what the client is told about it.
 
 use pglens_core::ErrorCode;
-use pglens_wire::MalformedMessage;
 use pglens_wire::frame::FrameError;
 
 use crate::control::registry::Termination;
@@ -95,11 +94,6 @@ impl Ending {
     /// There is no session with the target.
     pub(crate) fn target_unavailable(error: ClientError) -> Self {
         Self::told("target_unavailable", Cancel::No, error)
-    }
-
-    pub(crate) fn client_protocol(error: &MalformedMessage) -> Self {
-        let error = ClientError::new(ErrorCode::ProtocolViolation, error.to_string());
-        Self::told("client_protocol", Cancel::Yes, error)
     }
 
     pub(crate) fn client_frame(error: FrameError) -> Self {

@@ -16,11 +16,11 @@ use crate::policy::judge;
 /// Largest message that is read whole to be judged. Twice what can be recorded leaves room for names and lists.
 const MAX_JUDGED_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// A text that no version of PostgreSQL parses. The target's log shows it.
-const NO_SQL: &str = "PgLens refused this statement";
+pub(super) const NO_SQL: &str = "PgLens refused this statement";
 /// A name nobody gives to a statement or portal.
-const NO_NAME: &[u8] = b"PgLens: no such name";
+pub(super) const NO_NAME: &[u8] = b"PgLens: no such name";
 /// No function has this object id.
-const NO_FUNCTION: u32 = 0;
+pub(super) const NO_FUNCTION: u32 = 0;
 
 impl Engine {
     /// Takes as much of `chunk` as can go on now and appends what the target gets to `out`.
@@ -154,7 +154,11 @@ impl Engine {
             tag::CLOSE => self.close(frame, payload, out),
             tag => return Err(Ending::client_message_type(tag)),
         };
-        match wait.map_err(|error| Ending::client_protocol(&error))? {
+        let wait = wait.unwrap_or_else(|error| {
+            self.replace_malformed(header.tag(), &error, out);
+            None
+        });
+        match wait {
             Some(wait) => Ok(Step::Wait(wait)),
             None => {
                 self.activity.set_busy(true);

@@ -10,6 +10,7 @@ mod exchange;
 mod facts;
 mod from_client;
 mod from_target;
+mod malformed;
 mod output;
 mod prepared;
 mod rows;

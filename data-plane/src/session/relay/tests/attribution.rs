@@ -230,9 +230,28 @@ fn garbage_of_the_client_ends_the_session() {
         assert_eq!(ending.unwrap_err().reason, "client_protocol");
     };
     check(b"p\0\0\0\x04");
-    check(b"Q\0\0\0\x05x");
     check(b"Q\0\0\0\0");
     check(b"Q\x3f\0\0\0");
+}
+
+#[test]
+fn a_malformed_message_fails_at_the_target_and_the_session_goes_on() {
+    let check = |bytes: &[u8], substitute: &str, answer: &[u8]| {
+        let mut script = Setup::default().script();
+        assert_eq!(tags(&script.client(bytes)), substitute);
+        let told = script.target(&[error("42601"), answer.to_vec()].concat());
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(told.contains("C08P01") && !told.contains("42601"), "{told}");
+        assert_eq!(script.record(), []);
+        script.client(&query("select 1"));
+    };
+    let idle = ready(TransactionStatus::Idle);
+    check(b"Q\0\0\0\x05x", "Q", &idle);
+    check(b"F\0\0\0\x05x", "F", &idle);
+    for kind in [b'P', b'B', b'E', b'D', b'C'] {
+        let malformed = [&[kind], &b"\0\0\0\x05x"[..]].concat();
+        check(&[malformed, sync()].concat(), "ES", &idle);
+    }
 }
 
 proptest::proptest! {

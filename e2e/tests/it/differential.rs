@@ -1,0 +1,222 @@
+//! The corpus of scripted sessions under `e2e/corpus`: what the proxy's client reads equals what the target's own reads,
+//! byte for byte but for the fields listed in `pglens_e2e::differential::normal`, and the record holds what the answers
+//! tell was executed.
+
+use std::path::Path;
+
+use pglens_e2e::differential::script::{Errors, parse};
+use pglens_e2e::differential::{
+    Answer, Outcome, Pace, Session, difference, normal, outcomes, play,
+};
+use pglens_e2e::{GrantSpec, Person, Place, Recorded, Stack, StackOptions};
+use pglens_testkit::target_major;
+
+const SAMPLE: &str = include_str!("../../corpus/sample.sql");
+
+/// Runs the sessions whose name holds this text only.
+const FILTER: &str = "PGLENS_SESSION";
+
+/// Chunk sizes that cut headers and payloads at every place, on and on.
+const CHUNKS: [usize; 3] = [1, 4, 7];
+
+/// Sessions of more bytes are not sent in small chunks: that would only take long.
+const MAX_CHUNKED_BYTES: usize = 4 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_grant_shows_what_the_target_says() {
+    check(&GrantSpec::write(), |_| Some(Pace::Whole)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_grant_shows_what_a_read_only_target_says() {
+    check(&GrantSpec::read(), |session| {
+        session.read.then_some(Pace::Whole)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_come_in_small_pieces_are_answered_alike() {
+    let mut sizes = CHUNKS.into_iter().cycle();
+    check(&GrantSpec::write(), |session| {
+        let size = sizes.next()?;
+        (session.sent_bytes() <= MAX_CHUNKED_BYTES).then_some(Pace::Chunks(size))
+    })
+    .await;
+}
+
+/// What the record of a session must hold.
+struct Told {
+    name: String,
+    outcomes: Vec<Outcome>,
+    /// Broken messages are no statements: only what completed is compared.
+    completed_only: bool,
+}
+
+/// Plays the sessions that `pace` has a pace for, one after the other.
+async fn check(grant: &GrantSpec, mut pace: impl FnMut(&Session) -> Option<Pace>) {
+    let stack = Stack::start(StackOptions::default()).await;
+    let place = stack.place().await;
+    place.target.execute(SAMPLE).await;
+    let sample_end = place
+        .target
+        .value("select max(oid)::int8 + 1 from pg_class")
+        .await;
+    let played_by = Players {
+        place: &place,
+        player: place.granted("player", grant).await.0,
+        // Whoever does not get past the login may have a connection on record or not.
+        outsider: place.granted("outsider", grant).await.0,
+        is_reader: grant.access_level == "read",
+        sample_end: sample_end.parse().unwrap(),
+    };
+    let (mut played, mut told, mut differing) = (0, Vec::new(), Vec::new());
+    for session in corpus() {
+        let Some(pace) = pace(&session) else { continue };
+        match played_by.check(&session, pace).await {
+            Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
+                name: session.name.clone(),
+                outcomes,
+                completed_only: session.errors == Errors::Sqlstate,
+            })),
+            Err(difference) => {
+                differing.push(format!("=== {}, {pace:?}\n{difference}", session.name))
+            }
+        }
+        played += 1;
+    }
+    assert!(played > 0, "no session was played");
+    eprintln!("{played} sessions, target PostgreSQL {}", target_major());
+    if differing.is_empty() {
+        differing = played_by.check_record(&told).await;
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {played} sessions differ\n{}",
+        differing.len(),
+        differing.join("\n")
+    );
+}
+
+struct Players<'a> {
+    place: &'a Place,
+    player: Person,
+    outsider: Person,
+    is_reader: bool,
+    sample_end: u32,
+}
+
+impl Players<'_> {
+    /// What the record must hold of it, if it got past the login.
+    async fn check(&self, session: &Session, pace: Pace) -> Result<Option<Vec<Outcome>>, String> {
+        let (place, mut at_target) = (self.place, session.clone());
+        if self.is_reader {
+            let read_only = ("default_transaction_read_only".to_owned(), "on".to_owned());
+            at_target.startup.push(read_only);
+        }
+        let direct = play(&at_target, place.target.login(), Pace::Whole, &place.target).await?;
+        let got_in = direct.iter().any(|answer| answer.tag == b'Z');
+        let person = if got_in { &self.player } else { &self.outsider };
+        let proxied = play(session, &place.login(person), pace, &place.target).await?;
+        let normal = |answers: &[Answer]| normal::normal(answers, self.sample_end);
+        match difference(&normal(&direct), &normal(&proxied), session.errors) {
+            Some(difference) => Err(difference),
+            None if got_in => Ok(Some(told(&proxied, &session.aside))),
+            None => Ok(None),
+        }
+    }
+
+    /// Sessions whose record differs from what the answers told, which were all there are.
+    async fn check_record(&self, told: &[Told]) -> Vec<String> {
+        let recorded = self.place.api.recorded(&self.player, told.len()).await;
+        let connections = self.place.api.connections(&self.player).await;
+        let mut differing = Vec::new();
+        for (told, connection) in told.iter().zip(&connections) {
+            let recorded = recorded
+                .iter()
+                .filter(|record| connection["id"] == record.connection_id.as_str())
+                .map(recorded_outcome);
+            let answered = told.outcomes.iter().cloned();
+            let counts = |one: &Outcome| !told.completed_only || !one.tag.is_empty();
+            let answered: Vec<_> = answered.filter(counts).collect();
+            let recorded: Vec<_> = recorded.filter(counts).collect();
+            if let Some(difference) = outcome_difference(&answered, &recorded) {
+                differing.push(format!("=== the record of: {}\n{difference}", told.name));
+            }
+        }
+        differing
+    }
+}
+
+fn recorded_outcome(record: &Recorded) -> Outcome {
+    let [duration, first_row] =
+        ["duration_us", "first_row_us"].map(|name| record.json[name].as_u64());
+    assert!(first_row <= duration, "{}", record.json);
+    Outcome {
+        tag: record.command_tag.clone(),
+        sqlstate: record.sqlstate.clone(),
+        rows: Some(record.row_count),
+    }
+}
+
+/// What the answers behind the login tell, without those that are of no statement.
+fn told(answers: &[Answer], aside: &[usize]) -> Vec<Outcome> {
+    let ready = answers.iter().position(|answer| answer.tag == b'Z');
+    let outcomes = outcomes(&answers[ready.unwrap()..]);
+    let numbered = (1..).zip(outcomes);
+    numbered
+        .filter(|(number, _)| !aside.contains(number))
+        .map(|(_, outcome)| outcome)
+        .collect()
+}
+
+fn outcome_difference(told: &[Outcome], recorded: &[Outcome]) -> Option<String> {
+    let same = |(told, recorded): (&Outcome, &Outcome)| {
+        let rows = told.rows.is_none_or(|rows| recorded.rows == Some(rows));
+        rows && (&told.tag, &told.sqlstate) == (&recorded.tag, &recorded.sqlstate)
+    };
+    let index = told
+        .iter()
+        .zip(recorded)
+        .take_while(|pair| same(*pair))
+        .count();
+    if (index, index) == (told.len(), recorded.len()) {
+        return None;
+    }
+    Some(format!(
+        "statement {}: answered {:?}, recorded {:?}; {} and {} in all",
+        index + 1,
+        told.get(index),
+        recorded.get(index),
+        told.len(),
+        recorded.len()
+    ))
+}
+
+/// The sessions for the target's major.
+fn corpus() -> Vec<Session> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "session"))
+        .collect();
+    files.sort();
+    let wanted = filter();
+    let mut sessions = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy();
+        sessions.extend(parse(&name, &std::fs::read_to_string(&file).unwrap()));
+    }
+    let majors = |session: &Session| (session.since..=session.until).contains(&target_major());
+    sessions.retain(|session| majors(session) && session.name.contains(&wanted));
+    sessions
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wish of who runs the tests, not a setting of ours"
+)]
+fn filter() -> String {
+    std::env::var(FILTER).unwrap_or_default()
+}
