@@ -8,7 +8,7 @@ MAJORS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench
+.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench soak
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
@@ -57,6 +57,11 @@ newest-major: ## The tests about targets once more, with the newest PostgreSQL a
 
 test-matrix: bootstrap-test ## Every test that has a target, with each supported major of PostgreSQL (MAJORS="14 18")
 	@scripts/test-majors.sh $(MAJORS)
+
+SOAK_SECONDS ?= 600
+soak: bootstrap-test ## Kill everything at random under load, for SOAK_SECONDS (600)
+	@echo "==> soak, $(SOAK_SECONDS) s"
+	PGLENS_SOAK_SECONDS=$(SOAK_SECONDS) PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --profile soak --no-capture --workspace --locked -E 'package(pglens-e2e) & test(whatever_is_killed)'
 
 helm-lint: ## Lint and render the chart, and validate every object
 	@echo "==> helm chart"

@@ -222,11 +222,8 @@ fn admin_password(text: &str) -> Result<Secret<String>, String> {
 }
 
 fn audit_level(text: &str) -> Result<AuditLevel, String> {
-    match text.parse() {
-        Ok(AuditLevel::Strict) => Err("strict is not available in this version".to_owned()),
-        Ok(AuditLevel::Spooled) => Ok(AuditLevel::Spooled),
-        Err(unknown) => Err(unknown.to_string()),
-    }
+    text.parse::<AuditLevel>()
+        .map_err(|unknown| unknown.to_string())
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

@@ -7,17 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use pglens_runtime::config::Origin;
 use pglens_runtime::config::{
     LOG, LOG_FORMAT, SHUTDOWN_GRACE_SECONDS, parse_bool, parse_number, parse_seconds,
 };
+use pglens_runtime::listen::io_reason;
 use pglens_runtime::tls::{load_certs, load_key};
 use pglens_runtime::{ConfigError, ListenSetting, Secrecy, Setting, Settings};
 
+use crate::audit::outbox::SpoolLimits;
 use crate::control::channel::{ControlConfig, IdentityFiles};
 use crate::tls::{ClientTls, TlsFiles};
 
-/// The largest statement that can be recorded must fit into the half of the outbox that is for statements.
-const MIN_RECORD_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// The largest statement that can be recorded must fit into the half of the spool that is for statements.
+const MIN_SPOOL_BYTES: u64 = 16 * 1024 * 1024;
+/// Several batches under way must fit.
+const MIN_RECORD_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 const fn public(name: &'static str, help: &'static str, default: Option<&'static str>) -> Setting {
     Setting {
@@ -84,9 +89,19 @@ pub const SETTINGS: &[Setting] = &[
         Some("2048"),
     ),
     public(
+        "PGL_SPOOL_DIR",
+        "Folder for records that the control plane has not acknowledged, on a local disk",
+        Some("/var/lib/pglens/spool"),
+    ),
+    public(
+        "PGL_SPOOL_MAX_BYTES",
+        "Most the records in that folder may take",
+        Some("1073741824"),
+    ),
+    public(
         "PGL_RECORD_BUFFER_BYTES",
-        "Memory for records that the control plane has not acknowledged",
-        Some("67108864"),
+        "Memory for the newest of these records, which need not be read back from disk",
+        Some("16777216"),
     ),
     SHUTDOWN_GRACE_SECONDS,
     LOG,
@@ -124,7 +139,7 @@ pub struct Config {
     pub(crate) proxy_protocol_networks: Vec<IpNet>,
     pub(crate) max_sessions: usize,
     pub(crate) max_starting: usize,
-    pub(crate) record_buffer_bytes: usize,
+    pub(crate) spool: SpoolSetting,
     pub(crate) shutdown_grace: Duration,
 }
 
@@ -157,12 +172,46 @@ impl Config {
                 .unwrap_or_default(),
             max_sessions: settings.required("PGL_MAX_SESSIONS", parse_number(1..=1_000_000))?,
             max_starting: settings.required("PGL_MAX_STARTING", parse_number(1..=1_000_000))?,
-            record_buffer_bytes: settings.required(
-                "PGL_RECORD_BUFFER_BYTES",
-                parse_number(MIN_RECORD_BUFFER_BYTES..=usize::MAX / 4),
-            )?,
+            spool: SpoolSetting::read(settings)?,
             shutdown_grace: settings.required(SHUTDOWN_GRACE_SECONDS.name, parse_seconds)?,
         })
+    }
+}
+
+/// Where records are kept until they are acknowledged, and how much of them.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolSetting {
+    pub(crate) folder: PathBuf,
+    pub(crate) limits: SpoolLimits,
+    /// For the error when the folder cannot be used.
+    pub(crate) origin: Origin,
+}
+
+impl SpoolSetting {
+    fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let folder = |text: &str| Ok::<_, String>(PathBuf::from(text));
+        Ok(Self {
+            folder: settings.required("PGL_SPOOL_DIR", folder)?,
+            limits: SpoolLimits {
+                disk_bytes: settings.required(
+                    "PGL_SPOOL_MAX_BYTES",
+                    parse_number(MIN_SPOOL_BYTES..=u64::MAX / 4),
+                )?,
+                memory_bytes: settings.required(
+                    "PGL_RECORD_BUFFER_BYTES",
+                    parse_number(MIN_RECORD_BUFFER_BYTES..=usize::MAX / 4),
+                )?,
+            },
+            origin: settings.origin("PGL_SPOOL_DIR"),
+        })
+    }
+
+    /// What is wrong with the folder, for the person who named it.
+    pub(crate) fn unusable(&self, error: &std::io::Error) -> ConfigError {
+        let folder = self.folder.display();
+        let reason = io_reason(error);
+        self.origin
+            .error(format!("cannot keep records in {folder}: {reason}"))
     }
 }
 

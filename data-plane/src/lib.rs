@@ -8,6 +8,8 @@ mod clock;
 mod config;
 mod control;
 mod listener;
+#[doc(hidden)]
+pub mod measure;
 mod metrics;
 mod net;
 mod policy;

@@ -109,13 +109,13 @@ impl Metrics {
         meter
             .u64_observable_gauge("pglens_record_outbox_records")
             .with_description("Records that the control plane has not acknowledged")
-            .with_callback(move |gauge| gauge.observe(depth.depth().records as u64, &[]))
+            .with_callback(move |gauge| gauge.observe(depth.depth().records, &[]))
             .build();
         let depth = Arc::clone(outbox);
         meter
             .u64_observable_gauge("pglens_record_outbox_bytes")
-            .with_description("Bytes of records that the control plane has not acknowledged")
-            .with_callback(move |gauge| gauge.observe(depth.depth().bytes as u64, &[]))
+            .with_description("Bytes in the spool that the control plane has not acknowledged")
+            .with_callback(move |gauge| gauge.observe(depth.depth().bytes, &[]))
             .build();
         Arc::new(Self {
             sessions_active: meter

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pglens_core::RunId;
 use pglens_policy::AnalysisCache;
-use pglens_runtime::{ConfigError, Fatal, Readiness, serve_operations};
+use pglens_runtime::{Chain, ConfigError, Fatal, Readiness, serve_operations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::control::attach::{Attach, COMPONENT};
 use crate::control::channel::InvalidControlPlane;
 use crate::control::publish::Publisher;
+use crate::control::recover::Recovery;
 use crate::control::registry::Registry;
 use crate::control::{ControlPlanes, LeaseClock};
 use crate::listener;
@@ -114,7 +115,9 @@ impl DataPlane {
     fn start(config: &Config, operations: TcpListener) -> Result<Self, RunError> {
         let run_id = RunId(Uuid::now_v7());
         let planes = Arc::new(ControlPlanes::new(&config.control)?);
-        let outbox = Outbox::new(config.record_buffer_bytes);
+        let spool = &config.spool;
+        let outbox = Outbox::create(&spool.folder, run_id, spool.limits)
+            .map_err(|error| spool.unusable(&error))?;
         let registry = Arc::new(Registry::default());
         let lease = Arc::new(LeaseClock::new(Instant::now()));
         let metric_registry = pglens_runtime::Metrics::new();
@@ -149,6 +152,12 @@ impl DataPlane {
             known: known_receiver,
         };
         background.spawn(publisher.run(stop_publishing.clone()));
+        background.spawn(Arc::clone(&outbox).keep(stop_attaching.clone()));
+        let recovery = Recovery {
+            folder: spool.folder.clone(),
+            planes: Arc::clone(&planes),
+        };
+        background.spawn(recovery.run(stop_publishing.clone()));
         background.spawn(serve_operations(
             operations,
             readiness.clone(),
@@ -240,23 +249,20 @@ impl DataPlane {
     }
 
     async fn flush(&self) {
-        let mut room = self.deps.outbox.watch_room();
-        let flushed = async {
-            while self.deps.outbox.depth().records > 0 {
-                if room.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
-            let depth = self.deps.outbox.depth();
-            tracing::error!(
+        let outbox = &self.deps.outbox;
+        let drained = tokio::time::timeout(FLUSH_TIMEOUT, outbox.drained()).await;
+        self.stop_publishing.cancel();
+        if drained.is_err() {
+            let depth = outbox.depth();
+            tracing::warn!(
                 records = depth.records,
                 bytes = depth.bytes,
-                "records lost, no control plane took them"
+                "no control plane took the last records, they stay in the spool for the next start"
             );
         }
-        self.stop_publishing.cancel();
+        if let Err(error) = outbox.close() {
+            tracing::warn!(error = %Chain(&error), "spool folder not removed");
+        }
     }
 }
 

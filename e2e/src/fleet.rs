@@ -87,6 +87,7 @@ impl Fleet {
             let environment = [
                 ("PGL_LISTEN_ADDR", local(proxy)),
                 ("PGL_OPS_ADDR", local(operations)),
+                ("PGL_SPOOL_DIR", path(&files, &format!("spool-{number}"))),
                 ("PGL_CONTROL_URLS", urls),
                 ("PGL_CONTROL_CA", path(&files, "ca.pem")),
                 (

@@ -155,6 +155,25 @@ pub fn is_alive(id: u32) -> bool {
     }
 }
 
+/// The processes whose parent is `id`, with their command lines.
+pub fn children(id: u32) -> Vec<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter_map(|child| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        let mut behind_name = stat.rsplit(") ").next()?.split(' ');
+        let parent: u32 = behind_name.nth(1)?.parse().ok()?;
+        let command = std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?;
+        (parent == id).then(|| (child, command.replace('\0', " ")))
+    })
+    .collect()
+}
+
+/// Sends `signal` to the process `id`, if it is still there.
+pub fn try_signal(id: u32, signal: Signal) {
+    let _gone = kill(pid(id), signal);
+}
+
 /// Sends `signal` to the process `id`.
 pub fn signal(id: u32, signal: Signal) {
     kill(pid(id), signal).unwrap_or_else(|error| panic!("{signal} to {id}: {error}"));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use pglens_pgserver::PgBinaries;
 
@@ -27,6 +28,18 @@ pub fn pglens() -> &'static Path {
 )]
 fn given_program() -> Option<PathBuf> {
     std::env::var_os(GIVEN).map(PathBuf::from)
+}
+
+/// How long a test that kills shall go on, if the person who runs it wants longer than usual.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wish of who runs the tests, not a setting of ours"
+)]
+pub fn soak_duration() -> Option<Duration> {
+    let seconds = std::env::var("PGLENS_SOAK_SECONDS").ok()?;
+    Some(Duration::from_secs(
+        seconds.parse().expect("PGLENS_SOAK_SECONDS is a number"),
+    ))
 }
 
 fn built_program() -> PathBuf {

@@ -90,6 +90,11 @@ impl DataFolder {
         Ok(())
     }
 
+    /// The folder in which the data plane keeps records until they are acknowledged.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     /// The folder of the PostgreSQL server.
     pub(super) fn postgres(&self) -> PathBuf {
         self.path.join("postgres")

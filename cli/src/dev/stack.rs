@@ -284,6 +284,7 @@ async fn start_planes(
         ("PGL_CONTROL_KEY", path(&client.key)),
         ("PGL_TLS_CERT", path(&proxy.certificate)),
         ("PGL_TLS_KEY", path(&proxy.key)),
+        ("PGL_SPOOL_DIR", path(&folder.spool())),
         ("PGL_LISTEN_ADDR", ports.proxy.release()),
         ("PGL_OPS_ADDR", ports.data_plane_operations.release()),
     ];

@@ -100,6 +100,15 @@ fn held_sessions(hello: &Hello) -> Result<Vec<SessionId>, Status> {
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
+/// What a run's record key is bound to.
+pub(super) fn record_key_context(run_id: &str) -> SealContext<'_> {
+    SealContext {
+        table: "proxy_runs",
+        column: "record_key_sealed",
+        row: run_id,
+    }
+}
+
 async fn register(
     app: &App,
     proxy_name: &str,
@@ -107,11 +116,7 @@ async fn register(
     hello: &Hello,
 ) -> Result<Secret<Vec<u8>>, Status> {
     let row = run_id.to_string();
-    let context = SealContext {
-        table: "proxy_runs",
-        column: "record_key_sealed",
-        row: &row,
-    };
+    let context = record_key_context(&row);
     let fresh: Secret<[u8; RECORD_KEY_BYTES]> = Secret::new(rand::random());
     let registration = RunRegistration {
         run_id,

@@ -5,6 +5,7 @@ pub mod attach;
 pub mod listener;
 pub mod lost;
 pub mod quota;
+pub mod recover;
 pub mod registry;
 pub mod terminate;
 

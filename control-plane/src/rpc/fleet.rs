@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use pglens_rpc::v1::fleet_server::Fleet;
-use pglens_rpc::v1::{ControlMessage, ProxyMessage};
+use pglens_rpc::v1::{
+    ControlMessage, FinishRecoveryRequest, FinishRecoveryResponse, ProxyMessage, RecoverRequest,
+    RecoverResponse,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::identity::proxy_name;
 use crate::app::App;
-use crate::fleet::{attach, registry};
+use crate::fleet::{attach, recover, registry};
 
 /// The service.
 #[derive(Debug)]
@@ -32,5 +35,23 @@ impl Fleet for FleetService {
             sender,
         ));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<RecoverRequest>,
+    ) -> Result<Response<RecoverResponse>, Status> {
+        let proxy_name = proxy_name(&request)?;
+        let begun = recover::begin(&self.0, &proxy_name, request.get_ref()).await?;
+        Ok(Response::new(begun))
+    }
+
+    async fn finish_recovery(
+        &self,
+        request: Request<FinishRecoveryRequest>,
+    ) -> Result<Response<FinishRecoveryResponse>, Status> {
+        let proxy_name = proxy_name(&request)?;
+        let finished = recover::finish(&self.0, &proxy_name, request.get_ref()).await?;
+        Ok(Response::new(finished))
     }
 }

@@ -68,6 +68,8 @@ actions! {
     RowsRead = "rows.read",
     /// A proxy did not come back; records may be missing.
     ProxyLost = "proxy.lost",
+    /// A proxy came back with the record of an earlier run of its own.
+    ProxyRecovered = "proxy.recovered",
     /// Records of a proxy could not be stored for what they hold.
     RecordRefused = "record.refused",
     /// Old records were dropped.

@@ -1,7 +1,7 @@
 //! Grants: who may enter what, until when, and how far.
 
 use chrono::{DateTime, Utc};
-use pglens_core::{AccessLevel, AuditLevel, DatabaseId, ErrorCode, GrantId, UserId};
+use pglens_core::{AccessLevel, AuditLevel, DatabaseId, GrantId, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -109,13 +109,6 @@ fn check(app: &App, caller: &Caller, new: CreateGrant) -> Result<NewGrant, Servi
     }
     validate::text("reason", &new.reason)?;
     let audit_level = new.audit_level.unwrap_or(app.session_defaults.audit_level);
-    if audit_level == AuditLevel::Strict {
-        // Granting it and recording less would be a lie.
-        return Err(ServiceError::new(
-            ErrorCode::Unsupported,
-            "audit_level: strict is not available in this version; ask for spooled",
-        ));
-    }
     Ok(NewGrant {
         user_id: new.user_id,
         database_id: new.database_id,

@@ -21,6 +21,7 @@ pub mod query;
 pub mod query_rows;
 pub mod quota;
 pub mod record;
+pub mod recovery;
 pub mod session_check;
 pub mod session_end;
 pub mod stats;

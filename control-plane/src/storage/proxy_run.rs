@@ -52,6 +52,8 @@ const CLOSE_SESSIONS: &str = "with closing as ( \
          from queries q where q.connection_id = c.id) used on true \
      order by c.id";
 
+const RECORD_KEY: &str = "select proxy_name, record_key_sealed from proxy_runs where run_id = $1";
+
 /// What a proxy says about itself when it attaches.
 #[derive(Debug)]
 pub struct RunRegistration<'a> {
@@ -205,6 +207,26 @@ impl Storage {
         .transpose()
     }
 
+    /// Whose a run is, and its sealed record key.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn proxy_run_record_key(
+        &self,
+        run_id: RunId,
+    ) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(RECORD_KEY).await?;
+        let row = client.query_opt(&statement, &[&run_id.0]).await?;
+        row.map(|row| {
+            Ok((
+                column(&row, "proxy_name")?,
+                column(&row, "record_key_sealed")?,
+            ))
+        })
+        .transpose()
+    }
+
     /// Runs older than `before`, the newest first. Those heard of within `attached_within` count as attached.
     ///
     /// # Errors
@@ -302,7 +324,7 @@ async fn close_sessions(
     rows.iter().map(lost_session).collect()
 }
 
-fn lost_session(row: &Row) -> Result<LostSession, StoreError> {
+pub(super) fn lost_session(row: &Row) -> Result<LostSession, StoreError> {
     Ok(LostSession {
         id: SessionId(column(row, "id")?),
         grant_id: GrantId(column(row, "grant_id")?),

@@ -48,6 +48,12 @@ impl Batcher {
         }
         Decision::Wait(due)
     }
+
+    /// Closes the batch at once.
+    pub(crate) fn send_now(&mut self) -> Decision {
+        self.waiting_since = None;
+        Decision::Send
+    }
 }
 
 #[cfg(test)]

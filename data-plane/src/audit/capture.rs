@@ -25,7 +25,8 @@ pub(crate) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Capture {
     limits: CaptureLimits,
-    digest: blake3::Hasher,
+    /// Made with the first row: it is large, and most statements that write have none.
+    digest: Option<Box<blake3::Hasher>>,
     rows: u64,
     bytes: u64,
     kept_rows: u64,
@@ -42,7 +43,7 @@ impl Capture {
     pub(crate) fn new(limits: CaptureLimits) -> Self {
         Self {
             limits,
-            digest: blake3::Hasher::new(),
+            digest: None,
             rows: 0,
             bytes: 0,
             kept_rows: 0,
@@ -111,7 +112,7 @@ impl Capture {
 
     /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.digest.update(bytes);
+        self.digest.get_or_insert_default().update(bytes);
         self.bytes += bytes.len() as u64;
         if self.keeps_current {
             self.chunk.extend_from_slice(bytes);
@@ -142,12 +143,10 @@ impl Capture {
         self.truncated = true;
     }
 
-    /// The digest over all row messages; empty when there were none.
-    pub(crate) fn digest(&self) -> Vec<u8> {
-        if self.bytes == 0 {
-            return Vec::new();
-        }
-        self.digest.finalize().as_bytes().to_vec()
+    /// The digest over all row messages; `None` when there were none.
+    pub(crate) fn digest(&self) -> Option<[u8; 32]> {
+        let digest = self.digest.as_ref()?;
+        Some(*digest.finalize().as_bytes())
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
             (5, 3, 4)
         );
         assert!(capture.is_truncated());
-        assert_eq!(capture.digest(), blake3::hash(b"abbcde").as_bytes());
+        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
         let chunk = capture.take_chunk().unwrap();
         assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
         assert_eq!(chunk.data, b"abbc");
@@ -207,7 +206,7 @@ mod tests {
 
     #[test]
     fn no_rows_have_no_digest() {
-        assert!(Capture::new(LIMITS).digest().is_empty());
+        assert!(Capture::new(LIMITS).digest().is_none());
     }
 
     #[test]

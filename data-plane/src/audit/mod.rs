@@ -1,10 +1,19 @@
-//! The record as it is made: statements with their rows, and the outbox that keeps them until the control plane has
+//! The record as it is made: statements with their rows, and the spool that keeps them until the control plane has
 //! committed them.
 
 pub(crate) mod batcher;
 pub(crate) mod capture;
+mod encode;
+pub(crate) mod folder;
+pub(crate) mod frame;
+mod notes;
 pub(crate) mod outbox;
+pub(crate) mod reader;
 pub(crate) mod recorder;
+pub(crate) mod replay;
+mod statement;
+pub(crate) mod window;
+mod writer;
 
 pub(crate) use outbox::{Outbox, Reservation};
 pub(crate) use recorder::{Recorder, StatementFacts};

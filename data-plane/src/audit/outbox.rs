@@ -1,84 +1,133 @@
-//! The ordered, bounded store of records that are not yet acknowledged.
+//! The ordered, bounded store of records that are not yet acknowledged: on disk, with the newest in memory as well.
 //!
 //! Each record gets the next sequence number of this run, from 1, and is kept until the control plane says that it is
-//! committed. A statement is forwarded only when its record has a place here. In this version the store is memory; a
-//! spool on disk takes its place behind the same type.
+//! committed. A statement is forwarded only when its record has a place here and is written. Records gather in memory
+//! until a session needs them written ([`Outbox::flush`]): what all sessions have made until then goes to the disk in
+//! one write. It survives the end of the process, not that of the machine.
 
-use std::collections::VecDeque;
+mod keeper;
+mod publishing;
+mod state;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pglens_rpc::v1;
-use tokio::sync::watch;
+use pglens_core::{RunId, Secret};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
-/// What a record costs besides its own bytes: the queue entry and the allocations in it.
+use super::encode::{Encode, Started};
+use super::folder::RunFolder;
+use super::frame::{FrameError, FrameKey};
+use super::notes;
+use super::window::Batch;
+use super::writer::{Pending, WriteError, Writer, Written};
+pub(crate) use state::CursorMismatch;
+use state::State;
+
+/// What a record costs besides its own bytes: its share of a frame, and its entry.
 const RECORD_OVERHEAD_BYTES: usize = 128;
+/// Records that no session wants written yet are written when they have this size.
+const MAX_PENDING_BYTES: usize = 256 * 1024;
+/// The spool is this many segments, so that freed disk comes back in small parts.
+const SEGMENTS: u64 = 16;
+const MIN_SEGMENT_BYTES: u64 = 256 * 1024;
+const MAX_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How much the spool may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpoolLimits {
+    pub(crate) disk_bytes: u64,
+    pub(crate) memory_bytes: usize,
+}
 
 /// Records of this run in order, with the place that is promised to statements on their way.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// Taken before `state`, and held while a frame is written: frames are in the order of their records.
+    writer: Mutex<Writer>,
+    folder: Arc<RunFolder>,
     capacity_bytes: usize,
-    /// Counts the times that room came back; whoever waits for room watches it.
+    /// Counts the times that room came back, or a commit that was waited for; whoever waits watches it.
     room: watch::Sender<u64>,
-    /// The sequence number of the newest record; the publisher watches it.
-    newest: watch::Sender<u64>,
+    /// Wakes the publisher when what it waits for is written.
+    written: Notify,
+    /// Wakes the keeper.
+    untidy: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    records: VecDeque<Stored>,
-    /// Sequence number of the first record that is kept.
-    first_sequence: u64,
-    used_bytes: usize,
-    reserved_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Stored {
-    record: v1::Record,
-    bytes: usize,
+/// What the publisher sleeps for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WakeAt {
+    pub(crate) sequence: u64,
+    pub(crate) total_bytes: u64,
 }
 
 /// How much waits to be acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Depth {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
-/// Records in order that can be sent as one batch.
+/// What can be sent next.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) first_sequence: u64,
-    pub(crate) last_sequence: u64,
-    pub(crate) records: Vec<v1::Record>,
+pub(crate) enum Next {
+    Nothing,
+    Batch(Batch),
+    /// It has left memory and is to be read from the disk.
+    OnDisk,
 }
 
-/// The committed sequence that the control plane names does not fit this run.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the control plane has committed up to {committed}, this run keeps records from {first} up to {newest}"
-)]
-pub(crate) struct CursorMismatch {
-    committed: u64,
-    first: u64,
-    newest: u64,
+/// What waits behind a sequence number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+    /// A session waits for it to be committed.
+    pub(crate) is_urgent: bool,
+    /// Bytes of all records up to the sequence number.
+    pub(crate) total_before: u64,
 }
 
 impl Outbox {
-    pub(crate) fn new(capacity_bytes: usize) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                records: VecDeque::new(),
-                first_sequence: 1,
-                used_bytes: 0,
-                reserved_bytes: 0,
-            }),
-            capacity_bytes,
+    /// Makes the folder of this run below `parent`.
+    pub(crate) fn create(
+        parent: &Path,
+        run_id: RunId,
+        limits: SpoolLimits,
+    ) -> std::io::Result<Arc<Self>> {
+        let segment_bytes =
+            (limits.disk_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+        let folder = Arc::new(RunFolder::create(parent, run_id)?);
+        let mut writer = Writer::new(Arc::clone(&folder), segment_bytes);
+        writer.open_first()?;
+        // Disk is set aside by whole segments.
+        let capacity = limits.disk_bytes.saturating_sub(segment_bytes);
+        Ok(Arc::new(Self {
+            state: Mutex::new(State::new(limits.memory_bytes)),
+            writer: Mutex::new(writer),
+            folder,
+            capacity_bytes: usize::try_from(capacity).unwrap_or(usize::MAX),
             room: watch::Sender::new(0),
-            newest: watch::Sender::new(0),
-        })
+            written: Notify::new(),
+            untidy: Notify::new(),
+        }))
+    }
+
+    /// Takes the key of the run, which it needs before it takes statements. The same again changes nothing.
+    pub(crate) fn unlock(&self, run_id: RunId, key: &Secret<Vec<u8>>) -> Result<(), FrameError> {
+        let mut writer = self.writer.lock();
+        if writer.key.is_none() {
+            writer.key = Some(Arc::new(FrameKey::new(run_id, key)?));
+            self.state.lock().is_unlocked = true;
+            drop(writer);
+            self.flush();
+            self.tell_room();
+        }
+        Ok(())
     }
 
     /// Promises place for the records of one statement, if there is some.
@@ -89,7 +138,12 @@ impl Outbox {
         let bytes = bytes + 2 * RECORD_OVERHEAD_BYTES;
         let mut state = self.state.lock();
         let reserved = state.reserved_bytes + bytes;
-        if reserved > self.capacity_bytes / 2 || state.used_bytes + reserved > self.capacity_bytes {
+        let is_usable = state.is_unlocked && !state.has_fault;
+        if !is_usable
+            || reserved > self.capacity_bytes / 2
+            || state.used() + reserved > self.capacity_bytes
+        {
+            state.room_wanted = true;
             return None;
         }
         state.reserved_bytes = reserved;
@@ -102,22 +156,102 @@ impl Outbox {
 
     /// Whether `bytes` of rows would find room now.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let state = self.state.lock();
-        state.used_bytes + state.reserved_bytes + bytes + RECORD_OVERHEAD_BYTES
-            <= self.capacity_bytes
+        let mut state = self.state.lock();
+        let needed = state.used() + state.reserved_bytes + bytes + RECORD_OVERHEAD_BYTES;
+        let has_room = !state.has_fault && needed <= self.capacity_bytes;
+        state.room_wanted |= !has_room;
+        has_room
     }
 
-    /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised
-    /// place, or for which [`Outbox::has_room`] was asked, or that end a session come here.
-    pub(crate) fn push(&self, event: v1::record::Event) {
-        let record = v1::Record { event: Some(event) };
-        let bytes = cost(&record);
+    /// Appends a record whether there is room or not, and returns its sequence number. What bounds the excess is that
+    /// only records with a promised place, or for which [`Outbox::has_room`] was asked, or that end a session come here.
+    pub(crate) fn push(&self, event: &impl Encode) -> u64 {
         let mut state = self.state.lock();
-        state.used_bytes += bytes;
-        state.records.push_back(Stored { record, bytes });
-        let newest = state.newest();
+        event.put(&mut state.pending.sent);
+        state.pending.records += 1;
+        state.newest += 1;
+        let newest = state.newest;
+        let is_large = state.pending.bytes() >= MAX_PENDING_BYTES && !state.has_fault;
         drop(state);
-        self.newest.send_replace(newest);
+        if is_large {
+            self.flush();
+        }
+        newest
+    }
+
+    /// Notes a statement that may run as soon as its bytes are forwarded, though its record begins later.
+    pub(crate) fn announce(&self, started: &Started<'_>) {
+        let mut state = self.state.lock();
+        notes::put_announced(&mut state.pending.notes, started);
+        state.pending.announced.push(started.query_id);
+        state.announced.insert(started.query_id, 0);
+    }
+
+    /// The record of an announced statement has begun, or it does not run.
+    pub(crate) fn settle(&self, query_id: Uuid) {
+        let mut state = self.state.lock();
+        if state.announced.remove(&query_id).is_some() {
+            notes::put_settled(&mut state.pending.notes, query_id);
+        }
+    }
+
+    /// Writes what was pushed until now. `false`: that is not possible now, and what was pushed must not take effect.
+    pub(crate) fn flush(&self) -> bool {
+        let mut writer = self.writer.lock();
+        if let Some(stuck) = writer.stuck.take()
+            && !self.write(&mut writer, stuck)
+        {
+            return false;
+        }
+        let pending = self.state.lock().take_pending();
+        pending.is_none_or(|pending| self.write(&mut writer, pending))
+    }
+
+    fn write(&self, writer: &mut Writer, pending: Pending) -> bool {
+        let written = match writer.may_try() {
+            true => writer.write(&pending),
+            false => {
+                writer.stuck = Some(pending);
+                return false;
+            }
+        };
+        match written {
+            Ok(written) => {
+                self.wrote(pending, written);
+                true
+            }
+            Err(error) => {
+                writer.stuck = Some(pending);
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn wrote(&self, pending: Pending, written: Written) {
+        let mut state = self.state.lock();
+        state.add(pending, written);
+        let had_fault = std::mem::take(&mut state.has_fault);
+        let wakes = state.wakes();
+        drop(state);
+        if wakes {
+            self.written.notify_one();
+        }
+        if had_fault {
+            tracing::info!("spool can be written again");
+            self.tell_room();
+        }
+    }
+
+    fn failed(&self, error: &WriteError) {
+        if matches!(error, WriteError::NoKey) {
+            return;
+        }
+        let had_fault = std::mem::replace(&mut self.state.lock().has_fault, true);
+        if !had_fault {
+            tracing::error!(error = %pglens_runtime::Chain(error), "spool cannot be written, statements are refused");
+            self.untidy.notify_one();
+        }
     }
 
     /// Fires whenever room came back.
@@ -125,57 +259,37 @@ impl Outbox {
         self.room.subscribe()
     }
 
-    /// Shows the sequence number of the newest record.
-    pub(crate) fn watch_newest(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
+    fn tell_room(&self) {
+        self.room.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn depth(&self) -> Depth {
         let state = self.state.lock();
         Depth {
-            records: state.records.len(),
-            bytes: state.used_bytes,
+            records: state.newest - state.committed,
+            bytes: state.used() as u64,
         }
     }
 
-    /// Bytes of the records behind `sequence`, counted up to `limit`.
-    pub(crate) fn bytes_behind(&self, sequence: u64, limit: usize) -> usize {
-        let state = self.state.lock();
-        let mut bytes = 0;
-        for stored in state.records.iter().skip(state.offset_behind(sequence)) {
-            bytes += stored.bytes;
-            if bytes >= limit {
-                break;
-            }
+    /// Whether the record with that number is stored for good; `false` makes the publisher hurry, and the caller is
+    /// told through [`Outbox::watch_room`].
+    pub(crate) fn is_committed(&self, sequence: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.committed >= sequence {
+            return true;
         }
-        bytes
+        state.room_wanted = true;
+        let was_urgent = std::mem::replace(&mut state.is_urgent, true);
+        drop(state);
+        if !was_urgent {
+            self.written.notify_one();
+        }
+        false
     }
 
-    /// A copy of the records behind `sequence`, up to the limits but at least one.
-    pub(crate) fn batch_behind(
-        &self,
-        sequence: u64,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> Option<Batch> {
-        let state = self.state.lock();
-        let offset = state.offset_behind(sequence);
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        for stored in state.records.iter().skip(offset).take(max_records) {
-            bytes += stored.bytes;
-            if bytes > max_bytes && !records.is_empty() {
-                break;
-            }
-            records.push(stored.record.clone());
-        }
-        let first_sequence = state.first_sequence + offset as u64;
-        let count = records.len() as u64;
-        (count > 0).then(|| Batch {
-            first_sequence,
-            last_sequence: first_sequence + count - 1,
-            records,
-        })
+    /// All up to this one is stored for good.
+    pub(crate) fn committed(&self) -> u64 {
+        self.state.lock().committed
     }
 
     /// Drops everything up to `committed`.
@@ -184,47 +298,28 @@ impl Outbox {
     /// When that is not a sequence number this run can have got acknowledged.
     pub(crate) fn acknowledge(&self, committed: u64) -> Result<(), CursorMismatch> {
         let mut state = self.state.lock();
-        let newest = state.newest();
-        if committed > newest || committed + 1 < state.first_sequence {
-            return Err(CursorMismatch {
-                committed,
-                first: state.first_sequence,
-                newest,
-            });
-        }
-        while state.first_sequence <= committed {
-            let Some(stored) = state.records.pop_front() else {
-                break;
-            };
-            state.first_sequence += 1;
-            state.used_bytes = state.used_bytes.saturating_sub(stored.bytes);
-        }
+        state.acknowledge(committed)?;
+        let is_untidy = !state.dropped.is_empty();
+        let room_wanted = std::mem::take(&mut state.room_wanted);
         drop(state);
-        self.room.send_modify(|count| *count += 1);
+        if is_untidy {
+            self.untidy.notify_one();
+        }
+        if room_wanted {
+            self.tell_room();
+        }
         Ok(())
     }
 
     fn release(&self, bytes: usize) {
         let mut state = self.state.lock();
         state.reserved_bytes = state.reserved_bytes.saturating_sub(bytes);
+        let room_wanted = std::mem::take(&mut state.room_wanted);
         drop(state);
-        self.room.send_modify(|count| *count += 1);
+        if room_wanted {
+            self.tell_room();
+        }
     }
-}
-
-impl State {
-    /// Sequence number of the newest record ever pushed.
-    fn newest(&self) -> u64 {
-        self.first_sequence + self.records.len() as u64 - 1
-    }
-
-    fn offset_behind(&self, sequence: u64) -> usize {
-        usize::try_from((sequence + 1).saturating_sub(self.first_sequence)).unwrap_or(usize::MAX)
-    }
-}
-
-fn cost(record: &v1::Record) -> usize {
-    prost::Message::encoded_len(record) + RECORD_OVERHEAD_BYTES
 }
 
 /// A promised place in the outbox; given back when dropped.
@@ -234,6 +329,12 @@ pub(crate) struct Reservation {
     bytes: usize,
 }
 
+impl Reservation {
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.outbox.release(self.bytes);
@@ -241,75 +342,4 @@ impl Drop for Reservation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(data: usize) -> v1::record::Event {
-        v1::record::Event::RowsCaptured(v1::RowsCaptured {
-            data: vec![0; data].into(),
-            ..Default::default()
-        })
-    }
-
-    #[test]
-    fn records_are_kept_until_they_are_acknowledged() {
-        let outbox = Outbox::new(10_000);
-        for _ in 0..5 {
-            outbox.push(event(10));
-        }
-        let batch = outbox.batch_behind(0, 3, usize::MAX).unwrap();
-        assert_eq!((batch.first_sequence, batch.last_sequence), (1, 3));
-        outbox.acknowledge(2).unwrap();
-        let batch = outbox.batch_behind(2, 10, usize::MAX).unwrap();
-        assert_eq!((batch.first_sequence, batch.last_sequence), (3, 5));
-        assert_eq!(outbox.depth().records, 3);
-        outbox.acknowledge(5).unwrap();
-        assert_eq!(outbox.depth(), Depth::default());
-        assert!(outbox.batch_behind(5, 10, usize::MAX).is_none());
-        assert!(
-            outbox.acknowledge(6).is_err(),
-            "nothing beyond the newest can be committed"
-        );
-        assert!(
-            outbox.acknowledge(1).is_err(),
-            "what was dropped cannot be sent again"
-        );
-    }
-
-    #[test]
-    fn batches_are_cut_by_bytes_but_never_empty() {
-        let outbox = Outbox::new(1_000_000);
-        outbox.push(event(1000));
-        outbox.push(event(1000));
-        let batch = outbox.batch_behind(0, 10, 10).unwrap();
-        assert_eq!(batch.records.len(), 1);
-        assert!(outbox.bytes_behind(0, usize::MAX) > 2000);
-        assert!(outbox.bytes_behind(1, usize::MAX) < 2000);
-    }
-
-    #[test]
-    fn promises_take_half_and_come_back() {
-        let outbox = Outbox::new(10_000);
-        let promised = outbox.try_reserve(4000).unwrap();
-        assert!(
-            outbox.try_reserve(4000).is_none(),
-            "half is for the rows of running statements"
-        );
-        assert!(outbox.has_room(5000));
-        assert!(!outbox.has_room(6000));
-        let mut room = outbox.watch_room();
-        drop(promised);
-        assert!(room.has_changed().unwrap());
-        room.mark_unchanged();
-        assert!(outbox.try_reserve(4000).is_some());
-    }
-
-    #[test]
-    fn a_full_outbox_promises_nothing_until_it_is_acknowledged() {
-        let outbox = Outbox::new(4000);
-        outbox.push(event(3000));
-        assert!(outbox.try_reserve(1000).is_none());
-        outbox.acknowledge(1).unwrap();
-        assert!(outbox.try_reserve(1000).is_some());
-    }
-}
+pub(crate) mod tests;

@@ -1,111 +1,19 @@
 //! Makes the record of a session: one statement at a time, in the order in which the target runs them.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use pglens_core::SessionId;
-use pglens_policy::Fingerprint;
+use pglens_core::{AuditLevel, SessionId};
 use pglens_rpc::v1;
-use pglens_rpc::v1::record::Event;
 use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
+use super::Outbox;
 use super::capture::{Capture, CaptureLimits};
-use super::{Outbox, Reservation};
+use super::encode::{Ended, Rows, SessionEnded, Started};
+pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
 use crate::clock::Now;
-use crate::metrics::{Direction, Metrics, StatementOutcome};
+use crate::metrics::{Direction, Metrics};
 use crate::policy::quota::Used;
-
-/// What start and end of a statement take besides its text and parameters; columns and error text are bounded.
-const STATEMENT_OVERHEAD_BYTES: usize = 512;
-/// What is recorded of a statement that was refused, at most.
-const MAX_REFUSED_BYTES: usize = 256 * 1024;
-/// Longest error message that is recorded.
-const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
-
-/// What is known of a statement before it runs.
-#[derive(Debug, Clone)]
-pub(crate) struct StatementFacts {
-    pub(crate) text: Arc<str>,
-    pub(crate) range: Range<usize>,
-    pub(crate) kind: &'static str,
-    pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) parameters: Arc<[v1::Parameter]>,
-    /// Bytes the client sent for it.
-    pub(crate) bytes_in: u64,
-}
-
-impl StatementFacts {
-    fn sql(&self) -> &str {
-        self.text.get(self.range.clone()).unwrap_or(&self.text)
-    }
-
-    pub(crate) fn record_bytes(&self) -> usize {
-        let of_parameter =
-            |parameter: &v1::Parameter| 16 + parameter.value.as_ref().map_or(0, Vec::len);
-        self.range.len()
-            + self.parameters.iter().map(of_parameter).sum::<usize>()
-            + STATEMENT_OVERHEAD_BYTES
-    }
-
-    /// Cut to what fits into any record, for a statement that was refused.
-    pub(crate) fn shortened(mut self) -> Self {
-        if self.record_bytes() > MAX_REFUSED_BYTES {
-            self.parameters = Arc::from([]);
-            let end = self.range.end.min(self.range.start + MAX_REFUSED_BYTES);
-            self.range.end = self.text.floor_char_boundary(end);
-        }
-        self
-    }
-}
-
-/// A statement whose record has a place in the outbox: it may be forwarded.
-#[derive(Debug)]
-pub(crate) struct Promised {
-    facts: StatementFacts,
-    _place: Reservation,
-}
-
-/// How a statement ended.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Outcome {
-    pub(crate) command_tag: String,
-    pub(crate) sqlstate: String,
-    pub(crate) error_message: String,
-    /// Name of the rule that refused it.
-    pub(crate) refusal: Option<&'static str>,
-    pub(crate) unknown: bool,
-}
-
-impl Outcome {
-    pub(crate) fn completed(command_tag: &[u8]) -> Self {
-        Self {
-            command_tag: String::from_utf8_lossy(command_tag).into_owned(),
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn failed(sqlstate: &[u8], message: &[u8]) -> Self {
-        let message = message.get(..MAX_ERROR_MESSAGE_BYTES).unwrap_or(message);
-        Self {
-            sqlstate: String::from_utf8_lossy(sqlstate).into_owned(),
-            error_message: String::from_utf8_lossy(message).into_owned(),
-            ..Self::default()
-        }
-    }
-
-    fn metric(&self) -> StatementOutcome {
-        if self.refusal.is_some() {
-            StatementOutcome::Refused
-        } else if self.unknown {
-            StatementOutcome::Unknown
-        } else if self.sqlstate.is_empty() {
-            StatementOutcome::Succeeded
-        } else {
-            StatementOutcome::Failed
-        }
-    }
-}
 
 /// The statement the target works on.
 #[derive(Debug)]
@@ -135,10 +43,18 @@ pub(crate) struct Recorder {
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
     limits: CaptureLimits,
+    level: AuditLevel,
     running: Option<Running>,
     /// The end of the last statement, kept for the transaction status that `ReadyForQuery` may bring.
-    ended: Option<v1::StatementEnded>,
+    ended: Option<Ended>,
     totals: Totals,
+    /// Number of the statement that was announced last, if all before it run.
+    announced_sequence: u64,
+    /// Numbers of the last start and the last rows that were pushed.
+    last_started: u64,
+    last_rows: u64,
+    /// Something was pushed that may not be written yet.
+    is_unwritten: bool,
 }
 
 impl Recorder {
@@ -147,15 +63,21 @@ impl Recorder {
         outbox: Arc<Outbox>,
         metrics: Arc<Metrics>,
         limits: CaptureLimits,
+        level: AuditLevel,
     ) -> Self {
         Self {
             session_id,
             outbox,
             metrics,
             limits,
+            level,
             running: None,
             ended: None,
             totals: Totals::default(),
+            announced_sequence: 0,
+            last_started: 0,
+            last_rows: 0,
+            is_unwritten: false,
         }
     }
 
@@ -164,36 +86,85 @@ impl Recorder {
         let place = self.outbox.try_reserve(facts.record_bytes())?;
         Some(Promised {
             facts,
-            _place: place,
+            place,
+            announced: None,
         })
     }
 
+    /// Notes that a statement may run from when it is forwarded on, though its record begins later.
+    pub(crate) fn announce(&mut self, place: &mut Promised, now: Now) {
+        if place.announced.is_some() {
+            return;
+        }
+        let query_id = Uuid::now_v7();
+        self.announced_sequence = self.announced_sequence.max(self.totals.statements) + 1;
+        let started = self.started(&place.facts, query_id, self.announced_sequence, now);
+        self.outbox.announce(&started);
+        place.announced = Some(query_id);
+        self.is_unwritten = true;
+    }
+
+    fn started<'a>(
+        &self,
+        facts: &'a StatementFacts,
+        query_id: Uuid,
+        sequence: u64,
+        now: Now,
+    ) -> Started<'a> {
+        Started {
+            query_id,
+            session_id: self.session_id,
+            sequence,
+            sql: facts.sql(),
+            kind: facts.kind,
+            parameters: &facts.parameters,
+            started_at_unix_us: now.unix_us,
+            fingerprint: facts.fingerprint,
+        }
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.level == AuditLevel::Strict
+    }
+
+    /// Whether a statement may be admitted: under `strict` only while a control plane takes records.
+    pub(crate) fn may_admit(&self) -> bool {
+        !self.is_strict() || self.outbox.is_publishing()
+    }
+
+    /// Whether the target may have the statements that have begun: under `strict` their start must be committed.
+    pub(crate) fn is_durable(&self) -> bool {
+        !self.is_strict() || self.outbox.is_committed(self.last_started)
+    }
+
+    /// Writes what this session has recorded until now. `false`: that is not possible now. What was recorded and not
+    /// written must not take effect: no statement is forwarded meanwhile.
+    pub(crate) fn flush(&mut self) -> bool {
+        if self.is_unwritten && self.outbox.flush() {
+            self.is_unwritten = false;
+        }
+        !self.is_unwritten
+    }
+
     /// Begins the record of the statement that the target turns to now.
-    pub(crate) fn start(&mut self, place: Promised, columns: Arc<[v1::Column]>, now: Now) {
+    pub(crate) fn start(&mut self, mut place: Promised, columns: Arc<[v1::Column]>, now: Now) {
         self.flush_end();
         self.totals.statements += 1;
         self.totals.bytes_in += place.facts.bytes_in;
-        let query_id = Uuid::now_v7();
-        let facts = &place.facts;
-        self.outbox
-            .push(Event::StatementStarted(v1::StatementStarted {
-                query_id: query_id.as_bytes().to_vec(),
-                session_id: self.session_id.to_wire(),
-                sequence: self.totals.statements,
-                sql: facts.sql().to_owned(),
-                kind: facts.kind.to_owned(),
-                parameters: facts.parameters.to_vec(),
-                started_at_unix_us: now.unix_us,
-                fingerprint: facts
-                    .fingerprint
-                    .map(|fingerprint| fingerprint.to_string())
-                    .unwrap_or_default(),
-            }));
+        let announced = place.announced.take();
+        let query_id = announced.unwrap_or_else(Uuid::now_v7);
+        let sequence = self.totals.statements;
+        let started = self.started(&place.facts, query_id, sequence, now);
+        self.last_started = self.outbox.push(&started);
+        if announced.is_some() {
+            self.outbox.settle(query_id);
+        }
+        self.is_unwritten = true;
         self.running = Some(Running {
             query_id,
             started: now,
             first_row_us: None,
-            bytes_in: facts.bytes_in,
+            bytes_in: place.facts.bytes_in,
             bytes_out: 0,
             columns,
             capture: Capture::new(self.limits),
@@ -281,18 +252,27 @@ impl Recorder {
         let Some(running) = &mut self.running else {
             return true;
         };
-        if !self.outbox.has_room(running.capture.pending_bytes()) {
+        let pending = running.capture.pending_bytes();
+        if !self.outbox.has_room(pending) {
+            return false;
+        }
+        // Strict: what was delivered is never further than a chunk ahead of what is durable.
+        if pending > 0
+            && self.level == AuditLevel::Strict
+            && !self.outbox.is_committed(self.last_rows)
+        {
             return false;
         }
         if let Some(chunk) = running.capture.take_chunk() {
-            self.outbox.push(Event::RowsCaptured(v1::RowsCaptured {
-                query_id: running.query_id.as_bytes().to_vec(),
-                session_id: self.session_id.to_wire(),
+            self.last_rows = self.outbox.push(&Rows {
+                query_id: running.query_id,
+                session_id: self.session_id,
                 chunk: chunk.number,
                 first_row: chunk.first_row,
                 row_count: chunk.row_count,
-                data: chunk.data.into(),
-            }));
+                data: &chunk.data,
+            });
+            self.is_unwritten = true;
         }
         true
     }
@@ -309,9 +289,10 @@ impl Recorder {
         if running.capture.pending_bytes() > 0 {
             running.capture.abandon_chunk();
         }
-        self.ended = Some(v1::StatementEnded {
-            query_id: running.query_id.as_bytes().to_vec(),
-            session_id: self.session_id.to_wire(),
+        let result_digest = running.capture.digest();
+        self.ended = Some(Ended {
+            query_id: running.query_id,
+            session_id: self.session_id,
             duration_us: micros_since(running.started, now),
             first_row_us: running.first_row_us,
             row_count: running.capture.rows(),
@@ -320,13 +301,13 @@ impl Recorder {
             command_tag: outcome.command_tag,
             sqlstate: outcome.sqlstate,
             error_message: outcome.error_message,
-            refusal: outcome.refusal.unwrap_or_default().to_owned(),
-            columns: running.columns.to_vec(),
+            refusal: outcome.refusal.unwrap_or_default(),
+            columns: running.columns,
             rows_truncated: running.capture.is_truncated(),
             captured_rows: running.capture.kept_rows(),
             captured_bytes: running.capture.kept_bytes(),
-            result_digest: running.capture.digest(),
-            transaction_status: String::new(),
+            result_digest,
+            transaction_status: "",
             outcome_unknown: outcome.unknown,
         });
         drop(running.place);
@@ -341,7 +322,7 @@ impl Recorder {
     /// The transaction status behind the last statement.
     pub(crate) fn ready(&mut self, status: TransactionStatus) {
         if let Some(ended) = &mut self.ended {
-            status.as_str().clone_into(&mut ended.transaction_status);
+            ended.transaction_status = status.as_str();
         }
         self.flush_end();
     }
@@ -349,7 +330,8 @@ impl Recorder {
     /// Stops waiting for a transaction status.
     pub(crate) fn flush_end(&mut self) {
         if let Some(ended) = self.ended.take() {
-            self.outbox.push(Event::StatementEnded(ended));
+            self.outbox.push(&ended);
+            self.is_unwritten = true;
         }
     }
 
@@ -357,16 +339,18 @@ impl Recorder {
     pub(crate) fn end_session(&mut self, reason: &str, sqlstate: &str, used: Used) {
         self.flush_end();
         self.count_bytes();
-        self.outbox.push(Event::SessionEnded(v1::SessionEnded {
-            session_id: self.session_id.to_wire(),
+        self.outbox.push(&SessionEnded {
+            session_id: self.session_id,
             ended_at_unix_us: crate::clock::unix_us(),
-            reason: reason.to_owned(),
-            sqlstate: sqlstate.to_owned(),
+            reason,
+            sqlstate,
             queries_used: used.queries,
             bytes_used: used.bytes,
             bytes_in: self.totals.bytes_in,
             bytes_out: self.totals.bytes_out,
-        }));
+        });
+        self.is_unwritten = true;
+        self.flush();
     }
 
     /// Counts what passed, at the end of the session.

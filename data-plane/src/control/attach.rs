@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pglens_core::{RunId, SessionId};
+use pglens_core::{RunId, Secret, SessionId};
 use pglens_rpc::convert;
 use pglens_rpc::v1;
 use pglens_rpc::v1::control_message::Message as Down;
@@ -20,6 +20,7 @@ use super::channel::ControlPlane;
 use super::registry::Termination;
 use super::{ControlPlanes, LeaseClock, Registry};
 use crate::audit::Outbox;
+use crate::audit::frame::FrameError;
 use crate::clock::unix_us;
 use crate::metrics::Metrics;
 
@@ -67,6 +68,12 @@ enum AttachError {
     Closed { url: String },
     #[error("control plane {url} did not begin with a welcome")]
     NoWelcome { url: String },
+    #[error("control plane {url} gave a key for the spool that is none")]
+    Key {
+        url: String,
+        #[source]
+        error: FrameError,
+    },
 }
 
 impl Attach {
@@ -108,6 +115,10 @@ impl Attach {
             Ok(opened) => opened,
             Err(error) => return error,
         };
+        let key = Secret::new(welcome.record_key);
+        if let Err(error) = self.outbox.unlock(self.run_id, &key) {
+            return AttachError::Key { url, error };
+        }
         self.planes.answered(index);
         backoff.reset();
         self.metrics.attached(true);
@@ -195,8 +206,8 @@ impl Attach {
         v1::Heartbeat {
             sent_at_unix_us: unix_us(),
             active_sessions: u32::try_from(self.registry.session_count()).unwrap_or(u32::MAX),
-            unacknowledged_records: depth.records as u64,
-            unacknowledged_bytes: depth.bytes as u64,
+            unacknowledged_records: depth.records,
+            unacknowledged_bytes: depth.bytes,
         }
     }
 

@@ -6,6 +6,8 @@ pub(crate) mod channel;
 pub(crate) mod lease;
 pub(crate) mod login;
 pub(crate) mod publish;
+mod record_codec;
+pub(crate) mod recover;
 pub(crate) mod registry;
 
 pub(crate) use allowed::{Allowed, Target};

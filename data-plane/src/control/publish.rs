@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use pglens_core::RunId;
 use pglens_core::limits::MAX_BATCH_BYTES;
 use pglens_rpc::v1;
-use pglens_rpc::v1::events_client::EventsClient;
-use pglens_rpc::v1::publish_request::Message;
 use pglens_runtime::{Backoff, Chain};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::ControlPlanes;
 use super::channel::ControlPlane;
+use super::record_codec::{self, Outgoing};
 use crate::audit::Outbox;
 use crate::audit::batcher::{BatchLimits, Batcher, Decision};
-use crate::audit::outbox::CursorMismatch;
+use crate::audit::outbox::{CursorMismatch, Next, Waiting, WakeAt};
+use crate::audit::reader::Position;
+use crate::audit::window::{Batch, BatchLimit};
 
 const LIMITS: BatchLimits = BatchLimits {
     // COPY into storage gains little beyond this many rows.
@@ -28,8 +28,14 @@ const LIMITS: BatchLimits = BatchLimits {
     // What a record may lag behind its statement when the proxy has little to do.
     max_age: Duration::from_millis(10),
 };
+const BATCH: BatchLimit = BatchLimit {
+    records: LIMITS.max_records,
+    bytes: LIMITS.max_bytes,
+};
 /// Batches under way without an answer; storage works on one while the next travels.
 const MAX_UNACKNOWLEDGED_BATCHES: usize = 4;
+/// Batches under way when another is sent ahead of its time, because a session waits for its commit.
+const MAX_URGENT_BATCHES: usize = 2;
 /// One transaction of storage, with room for a bad moment.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -42,6 +48,33 @@ pub(crate) struct Publisher {
     pub(crate) outbox: Arc<Outbox>,
     /// True once a control plane knows this run: before, none would take its records.
     pub(crate) known: watch::Receiver<bool>,
+}
+
+/// What the publisher sleeps for.
+struct Sleep {
+    wake: WakeAt,
+    until: Option<tokio::time::Instant>,
+}
+
+impl Sleep {
+    /// Until there is anything.
+    fn idle(sent: u64) -> Self {
+        let wake = WakeAt {
+            sequence: sent + 1,
+            total_bytes: u64::MAX,
+        };
+        Self { wake, until: None }
+    }
+
+    /// Until the batch closes, by its size or by its age.
+    fn gathering(sent: u64, waiting: &Waiting, due: Instant) -> Self {
+        let wake = WakeAt {
+            sequence: sent + LIMITS.max_records,
+            total_bytes: waiting.total_before + LIMITS.max_bytes as u64,
+        };
+        let until = Some(due.into());
+        Self { wake, until }
+    }
 }
 
 /// Why a stream ended.
@@ -63,6 +96,8 @@ enum PublishError {
         #[source]
         mismatch: CursorMismatch,
     },
+    #[error("the spool cannot be read")]
+    Spool(#[source] std::io::Error),
 }
 
 impl Publisher {
@@ -83,6 +118,7 @@ impl Publisher {
                     () = shutdown.cancelled() => return,
                     ended = self.publish(plane, &mut backoff) => ended,
                 };
+                self.outbox.set_publishing(false);
                 tracing::warn!(error = %Chain(&ended), "records wait for a control plane");
             }
             tokio::select! {
@@ -93,17 +129,16 @@ impl Publisher {
     }
 
     async fn publish(&self, plane: ControlPlane, backoff: &mut Backoff) -> PublishError {
-        let url = plane.url.clone();
         let mut stream = match self.open(plane).await {
             Ok(stream) => stream,
             Err(error) => return error,
         };
         backoff.reset();
-        let mut newest = self.outbox.watch_newest();
+        self.outbox.set_publishing(true);
         let mut batcher = Batcher::new(LIMITS);
         loop {
-            let due = match self.send_due(&mut stream, &mut newest, &mut batcher).await {
-                Ok(due) => due,
+            let sleep = match self.send_due(&mut stream, &mut batcher).await {
+                Ok(sleep) => sleep,
                 Err(error) => return error,
             };
             let (is_full, answer_due) = (stream.is_full(), stream.answer_due());
@@ -113,14 +148,10 @@ impl Publisher {
                         return error;
                     }
                 }
-                changed = newest.changed(), if !is_full => {
-                    if changed.is_err() {
-                        return PublishError::Closed { url };
-                    }
-                }
-                () = sleep_until(due) => {}
+                () = self.outbox.written(sleep.wake), if !is_full => {}
+                () = sleep_until(sleep.until) => {}
                 () = sleep_until(answer_due) => {
-                    return PublishError::TimedOut { url, after: ACKNOWLEDGE_TIMEOUT };
+                    return PublishError::TimedOut { url: stream.url, after: ACKNOWLEDGE_TIMEOUT };
                 }
             }
         }
@@ -130,19 +161,11 @@ impl Publisher {
     async fn open(&self, plane: ControlPlane) -> Result<PublishStream, PublishError> {
         let url = plane.url;
         let (requests, receiver) = mpsc::channel(MAX_UNACKNOWLEDGED_BATCHES + 1);
-        let hello = v1::PublishHello {
-            run_id: self.run_id.to_wire(),
-        };
-        let hello = v1::PublishRequest {
-            message: Some(Message::Hello(hello)),
-        };
-        if requests.send(hello).await.is_err() {
+        if requests.send(Outgoing::Hello(self.run_id)).await.is_err() {
             return Err(PublishError::Closed { url });
         }
         let opening = async {
-            let mut client = EventsClient::new(plane.records);
-            let stream = client.publish(ReceiverStream::new(receiver)).await?;
-            let mut answers = stream.into_inner();
+            let mut answers = record_codec::publish(plane.records, receiver).await?;
             let first = answers.message().await?;
             Ok::<_, tonic::Status>((answers, first))
         };
@@ -166,50 +189,64 @@ impl Publisher {
             requests,
             answers,
             sent: committed,
+            position: Position::default(),
             unacknowledged: VecDeque::new(),
         })
     }
 
-    /// Sends what is due and says when the batch that is being gathered closes by age.
+    /// Sends what is due and says what to sleep for.
     async fn send_due(
         &self,
         stream: &mut PublishStream,
-        newest: &mut watch::Receiver<u64>,
         batcher: &mut Batcher,
-    ) -> Result<Option<tokio::time::Instant>, PublishError> {
+    ) -> Result<Sleep, PublishError> {
+        let mut waiting = self.outbox.waiting_behind(stream.sent);
         while !stream.is_full() {
-            let waiting = newest.borrow_and_update().saturating_sub(stream.sent);
-            let bytes = self.outbox.bytes_behind(stream.sent, LIMITS.max_bytes);
-            match batcher.decide(waiting, bytes, Instant::now()) {
-                Decision::Idle => return Ok(None),
-                Decision::Wait(due) => return Ok(Some(due.into())),
+            // One batch on its way and one that gathers behind it: those who wait share a commit.
+            let is_urgent = waiting.is_urgent && stream.unacknowledged.len() < MAX_URGENT_BATCHES;
+            let decision = match is_urgent {
+                true => batcher.send_now(),
+                false => batcher.decide(waiting.records, waiting.bytes, Instant::now()),
+            };
+            match decision {
+                Decision::Idle => return Ok(Sleep::idle(stream.sent)),
+                Decision::Wait(due) => return Ok(Sleep::gathering(stream.sent, &waiting, due)),
                 Decision::Send => {}
             }
-            let max_records = usize::try_from(LIMITS.max_records).unwrap_or(usize::MAX);
-            let batch = self
-                .outbox
-                .batch_behind(stream.sent, max_records, LIMITS.max_bytes);
-            let Some(batch) = batch else {
-                return Ok(None);
+            let batch = match self.outbox.next_behind(stream.sent, BATCH) {
+                Next::Nothing => return Ok(Sleep::idle(stream.sent)),
+                Next::Batch(batch) => batch,
+                Next::OnDisk => match self.read(stream).await? {
+                    Some(batch) => batch,
+                    None => return Ok(Sleep::idle(stream.sent)),
+                },
             };
+            self.outbox.hurried();
             stream.sent = batch.last_sequence;
             stream
                 .unacknowledged
                 .push_back((batch.last_sequence, tokio::time::Instant::now()));
-            let batch = v1::RecordBatch {
-                first_sequence: batch.first_sequence,
-                last_sequence: batch.last_sequence,
-                records: batch.records,
-            };
-            let request = v1::PublishRequest {
-                message: Some(Message::Batch(batch)),
-            };
-            if stream.requests.send(request).await.is_err() {
+            if stream.requests.send(Outgoing::Batch(batch)).await.is_err() {
                 let url = stream.url.clone();
                 return Err(PublishError::Closed { url });
             }
+            waiting = self.outbox.waiting_behind(stream.sent);
         }
-        Ok(None)
+        Ok(Sleep::idle(stream.sent))
+    }
+
+    /// Reads a batch that has left memory. `None`: it has been committed meanwhile.
+    async fn read(&self, stream: &mut PublishStream) -> Result<Option<Batch>, PublishError> {
+        let outbox = Arc::clone(&self.outbox);
+        let (mut position, sent) = (std::mem::take(&mut stream.position), stream.sent);
+        let read = tokio::task::spawn_blocking(move || {
+            let batch = outbox.read_behind(&mut position, sent, BATCH);
+            batch.map(|batch| (position, batch))
+        });
+        let read = read.await.map_err(std::io::Error::other);
+        let (position, batch) = read.flatten().map_err(PublishError::Spool)?;
+        stream.position = position;
+        Ok((!batch.records.is_empty()).then_some(batch))
     }
 
     fn take(
@@ -236,10 +273,12 @@ impl Publisher {
 
 struct PublishStream {
     url: String,
-    requests: mpsc::Sender<v1::PublishRequest>,
+    requests: mpsc::Sender<Outgoing>,
     answers: Streaming<v1::PublishResponse>,
     /// Sequence number of the last record sent.
     sent: u64,
+    /// Where the spool is read, when it has to be.
+    position: Position,
     /// Last sequence number of each batch without an answer, and when it was sent.
     unacknowledged: VecDeque<(u64, tokio::time::Instant)>,
 }

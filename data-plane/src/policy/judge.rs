@@ -121,6 +121,20 @@ pub(crate) fn no_room() -> Refusal {
     }
 }
 
+/// Under the audit level `strict` the start of each statement is stored before it may run; of several in one message
+/// only the first could be.
+pub(crate) fn several_under_strict() -> Refusal {
+    Refusal {
+        rule: "record.strict_one_by_one",
+        code: ErrorCode::Unsupported,
+        message:
+            "several statements in one message cannot be recorded as strictly as the grant demands"
+                .to_owned(),
+        detail: Some("The grant has the audit level \"strict\".".to_owned()),
+        hint: Some("Send them one by one.".to_owned()),
+    }
+}
+
 /// The grant's statements are used up.
 pub(crate) fn queries_spent() -> Refusal {
     Refusal {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pglens_core::{AccessLevel, AuditLevel, ErrorCode};
+use pglens_core::{AccessLevel, ErrorCode};
 use pglens_policy::startup::judge_startup_parameter;
 use pglens_runtime::Chain;
 use pglens_wire::backend;
@@ -41,15 +41,6 @@ pub(crate) async fn run(
     let mut out = Vec::new();
     if !login.allowed.sasl_final.is_empty() {
         backend::put_authentication_sasl_final(&mut out, &login.allowed.sasl_final);
-    }
-    if login.allowed.grant.audit_level == AuditLevel::Strict {
-        // Better no session than one that is recorded with less care than its grant demands.
-        let error = ClientError::new(
-            ErrorCode::Unsupported,
-            "this proxy does not support the audit level of the grant",
-        )
-        .detail("The grant demands the audit level \"strict\".");
-        return Err(Ending::startup_refused(error));
     }
     let parameters = startup_parameters(login).map_err(Ending::startup_refused)?;
     let begun = Instant::now();

@@ -40,6 +40,11 @@ pub(crate) async fn run(
     cancel_key: &CancelKey,
     signals: &mut Signals,
 ) {
+    // What was admitted may only run when its record is written.
+    let is_recorded = relay.engine.is_recorded();
+    if !is_recorded {
+        relay.target.output = super::relay::Output::default();
+    }
     let must_cancel = relay.engine.must_cancel(ending);
     let is_between = relay.engine.is_between_target_messages();
     tokio::join!(

@@ -109,6 +109,7 @@ async fn session(
         Arc::clone(&deps.outbox),
         Arc::clone(&deps.metrics),
         login.allowed.capture,
+        login.allowed.grant.audit_level,
     );
     // Only those who have proved who they are take a place among the sessions.
     let Ok(_place) = deps.session_places.try_acquire() else {

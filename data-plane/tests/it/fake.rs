@@ -69,6 +69,9 @@ pub(crate) struct State {
     pub(crate) starts: Vec<v1::LoginStart>,
     pub(crate) sessions: Vec<Vec<u8>>,
     pub(crate) quota_requests: Vec<v1::QuotaRequest>,
+    /// Runs whose key was asked for, and those that were said to be done.
+    pub(crate) recovered: Vec<Vec<u8>>,
+    pub(crate) recoveries: Vec<v1::FinishRecoveryRequest>,
     down: Vec<mpsc::Sender<Result<v1::ControlMessage, Status>>>,
 }
 

@@ -40,6 +40,23 @@ impl Stack {
         settings: &[(&'static str, &str)],
     ) -> Self {
         let control = FakeControlPlane::start(&database).await;
+        Self::around(control, database, settings).await
+    }
+
+    /// A proxy with the files of one that was there before.
+    pub(crate) async fn start_again(
+        control: FakeControlPlane,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
+        let database = TestPostgres::target().await.create_database().await;
+        Self::around(control, database, settings).await
+    }
+
+    async fn around(
+        control: FakeControlPlane,
+        database: TestDatabase,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let (ready, bound) = oneshot::channel();
         let config = config(&control, settings);
@@ -116,6 +133,7 @@ pub(crate) fn config(control: &FakeControlPlane, settings: &[(&'static str, &str
         ("PGL_CONTROL_CA", file("ca.pem")),
         ("PGL_CONTROL_CERT", file("proxy.pem")),
         ("PGL_CONTROL_KEY", file("proxy.key")),
+        ("PGL_SPOOL_DIR", file("spool")),
         ("PGL_SHUTDOWN_GRACE_SECONDS", "5".to_owned()),
     ];
     for (name, value) in settings {

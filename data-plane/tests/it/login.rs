@@ -192,15 +192,3 @@ async fn too_many_connections_are_53300() {
     assert_eq!(db_error(&error).0, "53300");
     stack.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_that_demands_strict_recording_gets_no_lesser_one() {
-    let stack = Stack::start().await;
-    let strict = v1::AuditLevel::Strict.into();
-    stack
-        .control
-        .terms(|terms| terms.grant.audit_level = strict);
-    let error = stack.try_connect().await.err().unwrap();
-    assert_eq!(db_error(&error).0, "0A000");
-    stack.stop().await;
-}

@@ -18,4 +18,5 @@ mod policy;
 mod raw;
 mod simple;
 mod startup;
+mod strict;
 mod tools;

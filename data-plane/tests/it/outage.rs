@@ -53,7 +53,7 @@ async fn records_wait_for_a_control_plane_and_arrive_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_room_for_records_statements_are_58030_and_rows_wait() {
-    let stack = Stack::start_with(&[("PGL_RECORD_BUFFER_BYTES", "16777216")]).await;
+    let stack = Stack::start_with(&[("PGL_SPOOL_MAX_BYTES", "16777216")]).await;
     stack.control.terms(|terms| terms.lease_ms = 600_000);
     let client = stack.connect().await;
     stack.control.answers.send_replace(false);
@@ -61,7 +61,7 @@ async fn without_room_for_records_statements_are_58030_and_rows_wait() {
         let rows = client.simple_query("select repeat('x', 10000) from generate_series(1, 5000)");
         rows.await.unwrap().len()
     });
-    let is_full = || async { outbox_bytes(&stack).await > 16_777_216 - 300_000 };
+    let is_full = || async { outbox_bytes(&stack).await > 16_777_216 * 15 / 16 - 300_000 };
     eventually(DEADLINE, is_full).await;
     let other = stack.connect().await;
     // Rows leave less than a chunk free, which small statements may still use.
@@ -85,6 +85,34 @@ async fn without_room_for_records_statements_are_58030_and_rows_wait() {
         "rows waited, none was lost"
     );
     stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
+    let stack = Stack::start().await;
+    stack.control.terms(|terms| terms.lease_ms = 600_000);
+    let client = stack.connect().await;
+    client.batch_execute("select 'before'").await.unwrap();
+    stack.control.ended_statements(1).await;
+    stack.control.answers.send_replace(false);
+    for _ in 0..20 {
+        client.batch_execute("select 'during'").await.unwrap();
+    }
+    drop(client);
+    let control = stack.stop().await;
+    let spool = control.file("spool");
+    let folders = || std::fs::read_dir(&spool).unwrap().count();
+    assert_eq!(folders(), 1, "the records stay");
+    control.answers.send_replace(true);
+    let next = Stack::start_again(control, &[]).await;
+    next.control.ended_statements(21).await;
+    eventually(DEADLINE, || async { folders() == 1 }).await;
+    let recoveries = next.control.state().recoveries.clone();
+    assert!(recoveries[0].complete);
+    assert_eq!(recoveries[0].run_id, next.control.state().recovered[0]);
+    assert_eq!(next.control.ended_session().await.reason, "client_closed");
+    let control = next.stop().await;
+    assert_eq!(std::fs::read_dir(control.file("spool")).unwrap().count(), 0);
 }
 
 async fn outbox_bytes(stack: &Stack) -> u64 {

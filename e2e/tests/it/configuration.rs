@@ -58,6 +58,7 @@ fn data_plane(certificates: &Path, changes: &[(&'static str, &str)]) -> Environm
     let base = vec![
         ("PGL_LISTEN_ADDR", "127.0.0.1:0".to_owned()),
         ("PGL_OPS_ADDR", "127.0.0.1:0".to_owned()),
+        ("PGL_SPOOL_DIR", file("spool")),
         ("PGL_CONTROL_URLS", "https://127.0.0.1:1".to_owned()),
         ("PGL_CONTROL_CA", file("ca.pem")),
         ("PGL_CONTROL_CERT", file("proxy-1.pem")),
@@ -199,6 +200,20 @@ async fn the_data_plane_says_which_setting_it_cannot_use() {
             &["PGL_CLIENT_AUTH", ENVIRONMENT],
         ),
         ("PGL_MAX_SESSIONS", "-1", &["PGL_MAX_SESSIONS", ENVIRONMENT]),
+        (
+            "PGL_SPOOL_DIR",
+            "/proc/spool",
+            &[
+                "PGL_SPOOL_DIR",
+                ENVIRONMENT,
+                "cannot keep records in /proc/spool",
+            ],
+        ),
+        (
+            "PGL_SPOOL_MAX_BYTES",
+            "1000",
+            &["PGL_SPOOL_MAX_BYTES", ENVIRONMENT],
+        ),
     ];
     for (name, value, words) in cases {
         let ran = pglens(

@@ -17,6 +17,7 @@ mod differential;
 mod driver;
 mod endings;
 mod fleet;
+mod kills;
 mod lifecycle;
 mod pg_dump;
 mod pgbench;

@@ -171,6 +171,16 @@ impl Ending {
         }
     }
 
+    /// A statement was admitted, and its record cannot be written.
+    pub(crate) fn record_broken() -> Self {
+        let error = ClientError::new(
+            ErrorCode::RecordUnavailable,
+            "the session ended because its record cannot be kept",
+        )
+        .hint("Connect again later.");
+        Self::told("record_broken", Cancel::Yes, error)
+    }
+
     pub(crate) fn bytes_spent() -> Self {
         let error = ClientError::new(
             ErrorCode::QuotaSpent,

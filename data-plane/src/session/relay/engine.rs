@@ -90,6 +90,8 @@ pub(crate) struct Engine {
     pub(super) target_has_told: bool,
     client_wait: Option<(Wait, Instant)>,
     target_wait: Option<(Wait, Instant)>,
+    /// Since when statements are held because their record cannot be written.
+    held_since: Option<Instant>,
 }
 
 /// Whether a message may go on, and as what.
@@ -123,6 +125,7 @@ impl Engine {
             target_has_told: false,
             client_wait: None,
             target_wait: None,
+            held_since: None,
         }
     }
 
@@ -174,8 +177,19 @@ impl Engine {
             }
             _ => Ok(()),
         });
+        let is_several = statements.len() > 1 && self.recorder.is_strict();
+        let verdict = match is_several {
+            true => verdict.and(Err(judge::several_under_strict())),
+            false => verdict,
+        };
         if let Err(refusal) = verdict {
             return self.refuse(refusal, Some(whole), now);
+        }
+        if !self.recorder.may_admit() {
+            if self.client_waits(Wait::Room, now) {
+                return Admission::Wait(Wait::Room);
+            }
+            return self.refuse(judge::no_room(), None, now);
         }
         let count = statements.len() as u64;
         match self.quota.take_queries(count, now.instant) {
@@ -260,6 +274,44 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// Notes the statements of the message that was taken last, as far as the target does not turn to them at once.
+    pub(super) fn announce(&mut self, now: Now) {
+        match self.exchange.newest() {
+            Some(Expected::Query(query)) => {
+                for place in &mut query.statements {
+                    self.recorder.announce(place, now);
+                }
+            }
+            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
+                if let Some(place) = &mut reply.place {
+                    self.recorder.announce(place, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes what was recorded until now, in one go. Only `true` lets the target have what was admitted.
+    ///
+    /// # Errors
+    /// The end of the session, when that has not been possible for as long as a statement may wait.
+    pub(crate) fn record(&mut self, now: Now) -> Result<bool, Ending> {
+        if self.recorder.flush() && self.recorder.is_durable() {
+            self.held_since = None;
+            return Ok(true);
+        }
+        let since = *self.held_since.get_or_insert(now.instant);
+        if now.instant.saturating_duration_since(since) < STATEMENT_WAIT {
+            return Ok(false);
+        }
+        Err(Ending::record_broken())
+    }
+
+    /// Writes what was recorded until now. `false`: nothing more may reach the target.
+    pub(crate) fn is_recorded(&mut self) -> bool {
+        self.recorder.flush() && self.recorder.is_durable()
     }
 
     /// Completes the record when the session ends: what was forwarded and not answered may have run.

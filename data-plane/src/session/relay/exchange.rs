@@ -187,6 +187,10 @@ impl Exchange {
         self.queue.push_back(Expected::Sync);
     }
 
+    pub(crate) fn newest(&mut self) -> Option<&mut Expected> {
+        self.queue.back_mut()
+    }
+
     pub(crate) fn head(&mut self) -> Option<&mut Expected> {
         self.queue.front_mut()
     }
@@ -223,6 +227,16 @@ impl Exchange {
         self.queue
             .iter()
             .any(|expected| matches!(expected, Expected::Query(_) | Expected::Execute(_)))
+    }
+
+    /// Whether a statement is waiting or running.
+    pub(crate) fn has_statement(&self) -> bool {
+        self.queue.iter().any(|expected| {
+            matches!(
+                expected,
+                Expected::Query(_) | Expected::Execute(_) | Expected::FunctionCall(_)
+            )
+        })
     }
 
     /// COPY FROM STDIN began: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).

@@ -140,6 +140,11 @@ impl Engine {
         if self.exchange.is_full() {
             return Ok(self.wait_for_replies(out));
         }
+        let runs = matches!(header.tag(), tag::QUERY | tag::EXECUTE | tag::FUNCTION_CALL);
+        if runs && self.recorder.is_strict() && self.exchange.has_statement() {
+            // The start of each is committed before it is forwarded, and it begins when the one before has ended.
+            return Ok(self.wait_for_replies(out));
+        }
         if self.activity.is_being_cancelled() && self.client_waits(Wait::Cancel, now) {
             return Ok(Step::Wait(Wait::Cancel));
         }
@@ -163,6 +168,7 @@ impl Engine {
             None => {
                 self.activity.set_busy(true);
                 self.activate(now);
+                self.announce(now);
                 Ok(Step::Taken(self.client.take_frame(header, total)))
             }
         }

@@ -69,6 +69,8 @@ pub(crate) struct Relay {
     pub(crate) target: Side,
     pub(crate) engine: Engine,
     timers: Timers,
+    /// What waits for the target may not go out: its record is not written.
+    is_held: bool,
 }
 
 /// What made the relay look again.
@@ -93,6 +95,7 @@ impl Relay {
             target: Side::new(target),
             engine,
             timers,
+            is_held: false,
         }
     }
 
@@ -103,6 +106,10 @@ impl Relay {
             let is_draining = signals.drain.is_cancelled();
             if let Err(ending) = self.advance(now, is_draining) {
                 return ending;
+            }
+            match self.engine.record(now) {
+                Ok(is_recorded) => self.is_held = !is_recorded,
+                Err(ending) => return ending,
             }
             if let Some(request) = self.engine.quota().request(now.instant) {
                 // A full queue means that no control plane listens; the session asks again.
@@ -151,7 +158,7 @@ impl Relay {
         if let Some(deadline) = self.engine.next_deadline() {
             due = due.min(deadline);
         }
-        if self.client.progress.wait == Some(Wait::Cancel) {
+        if self.client.progress.wait == Some(Wait::Cancel) || self.is_held {
             due = due.min(now.instant + CANCEL_POLL);
         }
         // A notice that is due waits for the end of a message that is passing.
@@ -166,7 +173,7 @@ impl Relay {
         is_draining: bool,
     ) -> Event {
         let waits = |side: &Side| side.progress.wait == Some(Wait::Room);
-        let waits_for_room = waits(&self.client) || waits(&self.target);
+        let waits_for_room = waits(&self.client) || waits(&self.target) || self.is_held;
         tokio::select! {
             biased;
             () = signals.abort.cancelled() => Event::Abort,
@@ -204,7 +211,10 @@ impl Relay {
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         let client_rest = self.engine.target_remaining();
         let wrote_client = self.client.poll_write(cx, client_rest);
-        let wrote_target = self.target.poll_write(cx, 0);
+        let wrote_target = match self.is_held {
+            true => Poll::Pending,
+            false => self.target.poll_write(cx, 0),
+        };
         let mut progressed = false;
         match wrote_client {
             Poll::Ready(Ok(wrote)) => progressed |= wrote,

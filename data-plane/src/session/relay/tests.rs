@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use super::engine::Progress;
 use super::{Ending, Engine};
+use crate::audit::Recorder;
 use crate::audit::capture::CaptureLimits;
-use crate::audit::{Outbox, Recorder};
+use crate::audit::outbox::tests::TestOutbox;
 use crate::clock::Now;
 use crate::control::allowed::Grant;
 use crate::metrics::Metrics;
@@ -26,7 +27,7 @@ mod refusals;
 
 struct Script {
     engine: Engine,
-    outbox: Arc<Outbox>,
+    outbox: TestOutbox,
     now: Now,
 }
 
@@ -34,7 +35,7 @@ struct Setup {
     level: AccessLevel,
     queries: Option<u64>,
     bytes: Option<u64>,
-    outbox_bytes: usize,
+    outbox_bytes: u64,
 }
 
 impl Default for Setup {
@@ -50,14 +51,20 @@ impl Default for Setup {
 
 impl Setup {
     fn script(self) -> Script {
-        let outbox = Outbox::new(self.outbox_bytes);
+        let outbox = TestOutbox::new(self.outbox_bytes);
         let metrics = Metrics::new(&pglens_runtime::Metrics::new(), &outbox);
         let session_id = SessionId(Uuid::from_u128(7));
         let limits = CaptureLimits {
             max_rows: 1000,
             max_bytes: 1_000_000,
         };
-        let recorder = Recorder::new(session_id, Arc::clone(&outbox), metrics, limits);
+        let recorder = Recorder::new(
+            session_id,
+            Arc::clone(&outbox),
+            metrics,
+            limits,
+            AuditLevel::Spooled,
+        );
         let grant = Grant {
             id: GrantId(1),
             access_level: self.level,
@@ -188,9 +195,11 @@ impl Script {
     }
 
     fn events(&self) -> Vec<Event> {
-        let batch = self.outbox.batch_behind(0, usize::MAX, usize::MAX);
-        let records = batch.map(|batch| batch.records).unwrap_or_default();
-        records.into_iter().map(|r| r.event.unwrap()).collect()
+        self.outbox
+            .records()
+            .into_iter()
+            .map(|r| r.event.unwrap())
+            .collect()
     }
 
     /// Text, outcome and transaction status of each statement that has ended.

@@ -158,9 +158,37 @@ impl Fleet for Service {
             receiver,
         ))))
     }
+
+    async fn recover(
+        &self,
+        request: tonic::Request<v1::RecoverRequest>,
+    ) -> Result<tonic::Response<v1::RecoverResponse>, Status> {
+        if !*self.answers.borrow() {
+            return Err(Status::unavailable("the fake does not answer"));
+        }
+        Ok(tonic::Response::new(
+            self.recovered(&request.get_ref().run_id),
+        ))
+    }
+
+    async fn finish_recovery(
+        &self,
+        request: tonic::Request<v1::FinishRecoveryRequest>,
+    ) -> Result<tonic::Response<v1::FinishRecoveryResponse>, Status> {
+        let mut state = self.state.lock().unwrap();
+        state.recoveries.push(request.into_inner());
+        Ok(tonic::Response::new(v1::FinishRecoveryResponse::default()))
+    }
 }
 
 impl Service {
+    fn recovered(&self, run_id: &[u8]) -> v1::RecoverResponse {
+        self.state.lock().unwrap().recovered.push(run_id.to_vec());
+        v1::RecoverResponse {
+            record_key: vec![0; 32],
+        }
+    }
+
     fn attached(
         &self,
         message: Up,

@@ -779,6 +779,35 @@ pub struct Terminate {
     #[prost(string, tag = "5")]
     pub hint: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoverRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoverResponse {
+    /// What the run's records are encrypted with.
+    #[prost(bytes = "vec", tag = "1")]
+    pub record_key: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishRecoveryRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub last_sequence: u64,
+    /// False: records may be missing, because the disk was damaged or the machine was started anew.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishRecoveryResponse {
+    #[prost(uint64, tag = "1")]
+    pub sessions_closed: u64,
+    /// Of these: records of them may be missing.
+    #[prost(uint64, tag = "2")]
+    pub sessions_incomplete: u64,
+}
 /// The proxy stops accepting and lets its sessions end within the time given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
@@ -944,6 +973,55 @@ pub mod fleet_client {
             req.extensions_mut().insert(GrpcMethod::new("pglens.v1.Fleet", "Attach"));
             self.inner.streaming(req, path, codec).await
         }
+        /// A proxy has found the records of an earlier run of its own on its disk, whose process is gone. NOT_FOUND: there was
+        /// no such run. PERMISSION_DENIED: it was another proxy's.
+        pub async fn recover(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecoverRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecoverResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pglens.v1.Fleet/Recover");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pglens.v1.Fleet", "Recover"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was left of the run's record is published. Its sessions are closed. FAILED_PRECONDITION: the record is not
+        /// committed up to `last_sequence`.
+        pub async fn finish_recovery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishRecoveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishRecoveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pglens.v1.Fleet/FinishRecovery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pglens.v1.Fleet", "FinishRecovery"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -971,6 +1049,21 @@ pub mod fleet_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ProxyMessage>>,
         ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
+        /// A proxy has found the records of an earlier run of its own on its disk, whose process is gone. NOT_FOUND: there was
+        /// no such run. PERMISSION_DENIED: it was another proxy's.
+        async fn recover(
+            &self,
+            request: tonic::Request<super::RecoverRequest>,
+        ) -> std::result::Result<tonic::Response<super::RecoverResponse>, tonic::Status>;
+        /// What was left of the run's record is published. Its sessions are closed. FAILED_PRECONDITION: the record is not
+        /// committed up to `last_sequence`.
+        async fn finish_recovery(
+            &self,
+            request: tonic::Request<super::FinishRecoveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishRecoveryResponse>,
+            tonic::Status,
+        >;
     }
     /// Holds the fleet together. Called by data planes only, each proved by its client certificate.
     #[derive(Debug)]
@@ -1091,6 +1184,94 @@ pub mod fleet_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pglens.v1.Fleet/Recover" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecoverSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::UnaryService<super::RecoverRequest>
+                    for RecoverSvc<T> {
+                        type Response = super::RecoverResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecoverRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::recover(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecoverSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pglens.v1.Fleet/FinishRecovery" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishRecoverySvc<T: Fleet>(pub Arc<T>);
+                    impl<
+                        T: Fleet,
+                    > tonic::server::UnaryService<super::FinishRecoveryRequest>
+                    for FinishRecoverySvc<T> {
+                        type Response = super::FinishRecoveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishRecoveryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::finish_recovery(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishRecoverySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,0 +1,147 @@
+//! What is written is what protobuf reads.
+
+use super::*;
+use pglens_rpc::v1::record::Event;
+use prost::Message;
+
+fn read(event: &impl Encode) -> Event {
+    let mut out = Vec::new();
+    event.put(&mut out);
+    let batch = v1::RecordBatch::decode(out.as_slice()).unwrap();
+    batch.records.into_iter().next().unwrap().event.unwrap()
+}
+
+const ID: Uuid = Uuid::from_u128(1);
+const SESSION: SessionId = SessionId(Uuid::from_u128(2));
+
+#[test]
+fn a_start_is_read_as_it_was_written() {
+    let parameters = [
+        v1::Parameter {
+            type_oid: 23,
+            format: 1,
+            value: Some(vec![0; 300]),
+        },
+        v1::Parameter::default(),
+        v1::Parameter {
+            value: Some(Vec::new()),
+            ..Default::default()
+        },
+    ];
+    let sql = "select 'ä' ".repeat(100_000);
+    let started = Started {
+        query_id: ID,
+        session_id: SESSION,
+        sequence: u64::MAX,
+        sql: &sql,
+        kind: "SELECT",
+        parameters: &parameters,
+        started_at_unix_us: -1,
+        fingerprint: None,
+    };
+    let expected = v1::StatementStarted {
+        query_id: ID.as_bytes().to_vec(),
+        session_id: SESSION.to_wire(),
+        sequence: u64::MAX,
+        sql: sql.clone(),
+        kind: "SELECT".to_owned(),
+        parameters: parameters.to_vec(),
+        started_at_unix_us: -1,
+        fingerprint: String::new(),
+    };
+    assert_eq!(read(&started), Event::StatementStarted(expected));
+}
+
+#[test]
+fn an_end_is_read_as_it_was_written() {
+    let column = v1::Column {
+        name: "n".to_owned(),
+        type_oid: 25,
+        type_modifier: -1,
+        format: 1,
+        table_oid: 7,
+        table_column: 2,
+    };
+    let ended = Ended {
+        query_id: ID,
+        session_id: SESSION,
+        duration_us: 1,
+        first_row_us: Some(0),
+        row_count: 2,
+        bytes_in: 3,
+        bytes_out: 4,
+        command_tag: "SELECT 2".to_owned(),
+        sqlstate: "22012".to_owned(),
+        error_message: "x".repeat(200),
+        refusal: "r",
+        columns: vec![column.clone(), v1::Column::default()].into(),
+        rows_truncated: true,
+        captured_rows: 5,
+        captured_bytes: 6,
+        result_digest: Some([9; 32]),
+        transaction_status: "T",
+        outcome_unknown: true,
+    };
+    let expected = v1::StatementEnded {
+        query_id: ID.as_bytes().to_vec(),
+        session_id: SESSION.to_wire(),
+        duration_us: 1,
+        first_row_us: Some(0),
+        row_count: 2,
+        bytes_in: 3,
+        bytes_out: 4,
+        command_tag: "SELECT 2".to_owned(),
+        sqlstate: "22012".to_owned(),
+        error_message: "x".repeat(200),
+        refusal: "r".to_owned(),
+        columns: vec![column, v1::Column::default()],
+        rows_truncated: true,
+        captured_rows: 5,
+        captured_bytes: 6,
+        result_digest: vec![9; 32],
+        transaction_status: "T".to_owned(),
+        outcome_unknown: true,
+    };
+    assert_eq!(read(&ended), Event::StatementEnded(expected));
+}
+
+#[test]
+fn rows_and_session_ends_are_read_as_they_were_written() {
+    let rows = Rows {
+        query_id: ID,
+        session_id: SESSION,
+        chunk: 3,
+        first_row: 4,
+        row_count: 5,
+        data: &[6; 70_000],
+    };
+    let Event::RowsCaptured(read_back) = read(&rows) else {
+        panic!()
+    };
+    assert_eq!(
+        (read_back.chunk, read_back.first_row, read_back.row_count),
+        (3, 4, 5)
+    );
+    assert_eq!(read_back.data, vec![6; 70_000]);
+    let ended = SessionEnded {
+        session_id: SESSION,
+        ended_at_unix_us: 1,
+        reason: "client_closed",
+        sqlstate: "",
+        queries_used: 2,
+        bytes_used: 3,
+        bytes_in: 4,
+        bytes_out: 5,
+    };
+    let expected = v1::SessionEnded {
+        session_id: SESSION.to_wire(),
+        ended_at_unix_us: 1,
+        reason: "client_closed".to_owned(),
+        sqlstate: String::new(),
+        queries_used: 2,
+        bytes_used: 3,
+        bytes_in: 4,
+        bytes_out: 5,
+    };
+    assert_eq!(read(&ended), Event::SessionEnded(expected));
+}

@@ -1,0 +1,157 @@
+//! Keeps the spool in order: removes what is committed, tries again what could not be written, and reads back what has
+//! left memory.
+
+use std::collections::HashSet;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglens_runtime::Chain;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Outbox;
+use crate::audit::frame::FrameKey;
+use crate::audit::notes::Notes;
+use crate::audit::reader::{Found, Position};
+use crate::audit::window::{Batch, BatchLimit};
+
+/// How often a spool that cannot be written is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+impl Outbox {
+    /// Works until `shutdown` is cancelled. The disk is used on threads that may wait for it.
+    pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            let has_fault = self.state.lock().has_fault;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.untidy.notified() => {}
+                () = tokio::time::sleep(RETRY), if has_fault => {}
+            }
+            let outbox = Arc::clone(&self);
+            let tidied = tokio::task::spawn_blocking(move || outbox.tidy()).await;
+            if let Ok(Err(error)) = tidied {
+                tracing::warn!(error = %Chain(&error), "committed records not removed from the spool");
+            }
+        }
+    }
+
+    pub(super) fn tidy(&self) -> io::Result<()> {
+        if self.state.lock().has_fault {
+            self.flush();
+        }
+        loop {
+            let Some(number) = self.state.lock().dropped.pop() else {
+                return Ok(());
+            };
+            if let Err(error) = self.remove_segment(number) {
+                self.state.lock().dropped.push(number);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Removes a segment; what it says of statements that still may run is said again first.
+    fn remove_segment(&self, number: u32) -> io::Result<()> {
+        let announced: HashSet<Uuid> = {
+            let state = self.state.lock();
+            let here = state
+                .announced
+                .iter()
+                .filter(|(_, segment)| **segment == number);
+            here.map(|(query_id, _)| *query_id).collect()
+        };
+        if !announced.is_empty() && !self.announce_again(number, &announced)? {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.folder.remove_segment(number)
+    }
+
+    fn announce_again(&self, number: u32, announced: &HashSet<Uuid>) -> io::Result<bool> {
+        let key = self.key()?;
+        let mut position = Position::default();
+        position.enter(&self.folder, number)?;
+        while let Found::Frame(frame) = position.next_behind(&key, 0)? {
+            for started in Notes::read(&frame.notes).announced {
+                let Ok(query_id) = Uuid::from_slice(&started.query_id) else {
+                    continue;
+                };
+                let mut state = self.state.lock();
+                if announced.contains(&query_id) && state.announced.contains_key(&query_id) {
+                    Notes::put_again(&mut state.pending.notes, started);
+                    state.pending.announced.push(query_id);
+                }
+            }
+        }
+        Ok(self.flush())
+    }
+
+    fn key(&self) -> io::Result<Arc<FrameKey>> {
+        let key = self.writer.lock().key.clone();
+        key.ok_or_else(|| ErrorKind::PermissionDenied.into())
+    }
+
+    /// Reads the records behind `sequence` from the disk, from `position` on if that is the place.
+    pub(crate) fn read_behind(
+        &self,
+        position: &mut Position,
+        sequence: u64,
+        limit: BatchLimit,
+    ) -> io::Result<Batch> {
+        let key = self.key()?;
+        let mut batch = Batch::default();
+        let mut behind = sequence;
+        loop {
+            let segment = {
+                let state = self.state.lock();
+                let mut segments = state.segments.iter();
+                segments
+                    .find(|segment| segment.last_sequence > behind)
+                    .map(|segment| segment.number)
+            };
+            let Some(segment) = segment else {
+                return Ok(batch);
+            };
+            if position.segment() != Some(segment) {
+                position.enter(&self.folder, segment)?;
+            }
+            match position.next_behind(&key, behind)? {
+                Found::Frame(frame) if frame.header.record_count == 0 => {}
+                Found::Frame(frame) => {
+                    let last = frame.header.last_sequence();
+                    if !batch.add((frame.header.first_sequence, last), &frame.sent, limit) {
+                        position.step_back();
+                        return Ok(batch);
+                    }
+                    behind = last;
+                }
+                Found::End | Found::Damaged => return Err(ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+
+    /// Returns when everything is committed. Cancel safe.
+    pub(crate) async fn drained(&self) {
+        let mut room = self.watch_room();
+        loop {
+            self.flush();
+            let newest = self.state.lock().newest;
+            if self.is_committed(newest) || room.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Removes the folder if nothing in it is still needed; otherwise the next process finds it.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let is_done = {
+            let state = self.state.lock();
+            state.newest == state.committed && state.announced.is_empty()
+        };
+        match is_done {
+            true => self.folder.remove(),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is known of the records: how far they are made, written and committed, and what they take.
+
+use std::collections::{HashMap, VecDeque};
+
+use uuid::Uuid;
+
+use super::WakeAt;
+use crate::audit::window::{Held, Window};
+use crate::audit::writer::{Pending, Written};
+
+/// The committed sequence that the control plane names does not fit this run.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the control plane has committed up to {committed}, this run keeps records from {first} up to {newest}"
+)]
+pub(crate) struct CursorMismatch {
+    committed: u64,
+    first: u64,
+    newest: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) pending: Pending,
+    /// Sequence number of the newest record ever pushed, the newest in a frame, and the newest committed.
+    pub(super) newest: u64,
+    pub(super) spooled: u64,
+    pub(super) committed: u64,
+    /// Bytes of all records in frames.
+    pub(super) spooled_total: u64,
+    pub(super) window: Window,
+    pub(super) segments: VecDeque<SegmentUse>,
+    /// Committed, to be removed.
+    pub(super) dropped: Vec<u32>,
+    /// Statements that may run and whose record has not begun, with the segment that says so.
+    pub(super) announced: HashMap<Uuid, u32>,
+    pub(super) used_bytes: u64,
+    pub(super) reserved_bytes: usize,
+    pub(super) is_unlocked: bool,
+    pub(super) has_fault: bool,
+    pub(super) room_wanted: bool,
+    pub(super) wake: Option<WakeAt>,
+    pub(super) is_urgent: bool,
+    pub(super) is_publishing: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct SegmentUse {
+    pub(super) number: u32,
+    pub(super) last_sequence: u64,
+    pub(super) bytes: u64,
+    pub(super) committed_bytes: u64,
+}
+
+impl State {
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        Self {
+            pending: Pending::default(),
+            newest: 0,
+            spooled: 0,
+            committed: 0,
+            spooled_total: 0,
+            window: Window::new(memory_bytes),
+            segments: VecDeque::new(),
+            dropped: Vec::new(),
+            announced: HashMap::new(),
+            used_bytes: 0,
+            reserved_bytes: 0,
+            is_unlocked: false,
+            has_fault: false,
+            room_wanted: false,
+            wake: None,
+            is_urgent: false,
+            is_publishing: false,
+        }
+    }
+
+    /// Bytes of all records up to `sequence`; 0 when that is too long ago to be known.
+    pub(super) fn total_at(&self, sequence: u64) -> u64 {
+        if sequence >= self.spooled {
+            return self.spooled_total;
+        }
+        self.window.total_at(sequence).unwrap_or_default()
+    }
+
+    pub(super) fn used(&self) -> usize {
+        usize::try_from(self.used_bytes).unwrap_or(usize::MAX) + self.pending.bytes()
+    }
+
+    pub(super) fn take_pending(&mut self) -> Option<Pending> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.first_sequence = self.newest + 1 - u64::from(pending.records);
+        // What is in the writer's hands still takes its place.
+        self.used_bytes += pending.bytes() as u64;
+        Some(pending)
+    }
+
+    pub(super) fn add(&mut self, pending: Pending, written: Written) {
+        self.used_bytes =
+            self.used_bytes.saturating_sub(pending.bytes() as u64) + written.disk_bytes;
+        let last_sequence = pending.first_sequence + u64::from(pending.records) - 1;
+        if self.segments.back().map(|last| last.number) != Some(written.segment) {
+            self.segments.push_back(SegmentUse {
+                number: written.segment,
+                last_sequence,
+                bytes: 0,
+                committed_bytes: 0,
+            });
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.bytes += written.disk_bytes;
+            segment.last_sequence = last_sequence;
+        }
+        for query_id in pending.announced {
+            if let Some(segment) = self.announced.get_mut(&query_id) {
+                *segment = written.segment;
+            }
+        }
+        self.spooled = last_sequence;
+        if pending.records > 0 {
+            self.spooled_total += pending.sent.len() as u64;
+            self.window.push(Held {
+                first_sequence: pending.first_sequence,
+                last_sequence,
+                sent: pending.sent.into(),
+                sent_total: self.spooled_total,
+                segment: written.segment,
+                disk_bytes: written.disk_bytes,
+            });
+        }
+    }
+
+    pub(super) fn wakes(&mut self) -> bool {
+        let is_due = self.wake.is_some_and(|wake| {
+            self.spooled >= wake.sequence || self.spooled_total >= wake.total_bytes
+        });
+        if is_due {
+            self.wake = None;
+        }
+        is_due
+    }
+
+    pub(super) fn acknowledge(&mut self, committed: u64) -> Result<(), CursorMismatch> {
+        if committed > self.spooled || committed < self.committed {
+            return Err(CursorMismatch {
+                committed,
+                first: self.committed + 1,
+                newest: self.spooled,
+            });
+        }
+        self.committed = committed;
+        let (segments, used) = (&mut self.segments, &mut self.used_bytes);
+        self.window.acknowledge(committed, |held| {
+            if let Some(last) = segments.back_mut()
+                && last.number == held.segment
+            {
+                last.committed_bytes += held.disk_bytes;
+                *used = used.saturating_sub(held.disk_bytes);
+            }
+        });
+        while segments.len() > 1
+            && segments
+                .front()
+                .is_some_and(|front| front.last_sequence <= committed)
+        {
+            if let Some(front) = segments.pop_front() {
+                *used = used.saturating_sub(front.bytes - front.committed_bytes);
+                self.dropped.push(front.number);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! A statement on its way into the record: what is known before it runs, its promised place, and how it ended.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pglens_policy::Fingerprint;
+use pglens_rpc::v1;
+use uuid::Uuid;
+
+use super::Reservation;
+use crate::metrics::StatementOutcome;
+
+/// What start and end of a statement take besides its text and parameters; columns and error text are bounded.
+const STATEMENT_OVERHEAD_BYTES: usize = 512;
+/// What is recorded of a statement that was refused, at most.
+const MAX_REFUSED_BYTES: usize = 256 * 1024;
+/// Longest error message that is recorded.
+const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
+
+/// What is known of a statement before it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct StatementFacts {
+    pub(crate) text: Arc<str>,
+    pub(crate) range: Range<usize>,
+    pub(crate) kind: &'static str,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) parameters: Arc<[v1::Parameter]>,
+    /// Bytes the client sent for it.
+    pub(crate) bytes_in: u64,
+}
+
+impl StatementFacts {
+    pub(super) fn sql(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or(&self.text)
+    }
+
+    pub(crate) fn record_bytes(&self) -> usize {
+        let of_parameter =
+            |parameter: &v1::Parameter| 16 + parameter.value.as_ref().map_or(0, Vec::len);
+        self.range.len()
+            + self.parameters.iter().map(of_parameter).sum::<usize>()
+            + STATEMENT_OVERHEAD_BYTES
+    }
+
+    /// Cut to what fits into any record, for a statement that was refused.
+    pub(crate) fn shortened(mut self) -> Self {
+        if self.record_bytes() > MAX_REFUSED_BYTES {
+            self.parameters = Arc::from([]);
+            let end = self.range.end.min(self.range.start + MAX_REFUSED_BYTES);
+            self.range.end = self.text.floor_char_boundary(end);
+        }
+        self
+    }
+}
+
+/// A statement whose record has a place in the outbox: it may be forwarded once that is written.
+#[derive(Debug)]
+pub(crate) struct Promised {
+    pub(super) facts: StatementFacts,
+    pub(super) place: Reservation,
+    /// Its id, if the spool says that it may run before its record begins.
+    pub(super) announced: Option<Uuid>,
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        if let Some(query_id) = self.announced {
+            self.place.outbox().settle(query_id);
+        }
+    }
+}
+
+/// How a statement ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    pub(crate) command_tag: String,
+    pub(crate) sqlstate: String,
+    pub(crate) error_message: String,
+    /// Name of the rule that refused it.
+    pub(crate) refusal: Option<&'static str>,
+    pub(crate) unknown: bool,
+}
+
+impl Outcome {
+    pub(crate) fn completed(command_tag: &[u8]) -> Self {
+        Self {
+            command_tag: String::from_utf8_lossy(command_tag).into_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn failed(sqlstate: &[u8], message: &[u8]) -> Self {
+        let message = message.get(..MAX_ERROR_MESSAGE_BYTES).unwrap_or(message);
+        Self {
+            sqlstate: String::from_utf8_lossy(sqlstate).into_owned(),
+            error_message: String::from_utf8_lossy(message).into_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn metric(&self) -> StatementOutcome {
+        if self.refusal.is_some() {
+            StatementOutcome::Refused
+        } else if self.unknown {
+            StatementOutcome::Unknown
+        } else if self.sqlstate.is_empty() {
+            StatementOutcome::Succeeded
+        } else {
+            StatementOutcome::Failed
+        }
+    }
+}

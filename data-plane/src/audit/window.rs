@@ -1,0 +1,220 @@
+//! The newest frames in memory, so that a control plane that keeps up is served without reading the disk.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// A frame that was written to the spool.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+    pub(crate) sent: Bytes,
+    /// Bytes of all records of the run up to its last one.
+    pub(crate) sent_total: u64,
+    pub(crate) segment: u32,
+    pub(crate) disk_bytes: u64,
+}
+
+/// Records in order that can be sent as one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+    /// `RecordBatch.records`, encoded, in pieces.
+    pub(crate) records: Vec<Bytes>,
+    pub(crate) bytes: usize,
+}
+
+/// How large a batch may get.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimit {
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+}
+
+impl Batch {
+    /// Adds a frame unless that would go beyond the limit; the first one always fits.
+    pub(crate) fn add(
+        &mut self,
+        (first, last): (u64, u64),
+        sent: &Bytes,
+        limit: BatchLimit,
+    ) -> bool {
+        let is_first = self.records.is_empty();
+        let records = last.saturating_sub(if is_first { first } else { self.first_sequence }) + 1;
+        let bytes = self.bytes + sent.len();
+        if !is_first && (records > limit.records || bytes > limit.bytes) {
+            return false;
+        }
+        if is_first {
+            self.first_sequence = first;
+        }
+        self.last_sequence = last;
+        self.bytes = bytes;
+        self.records.push(sent.clone());
+        true
+    }
+}
+
+/// Frames in order, the oldest in front.
+#[derive(Debug)]
+pub(crate) struct Window {
+    frames: VecDeque<Held>,
+    bytes: usize,
+    limit_bytes: usize,
+}
+
+impl Window {
+    pub(crate) fn new(limit_bytes: usize) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            limit_bytes,
+        }
+    }
+
+    /// Takes a frame in; the oldest ones make room for it.
+    pub(crate) fn push(&mut self, held: Held) {
+        self.bytes += cost(&held);
+        self.frames.push_back(held);
+        while self.bytes > self.limit_bytes && self.frames.len() > 1 {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) -> Option<Held> {
+        let held = self.frames.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(cost(&held));
+        Some(held)
+    }
+
+    /// Drops what is committed; each frame is shown to `dropped`.
+    pub(crate) fn acknowledge(&mut self, committed: u64, mut dropped: impl FnMut(&Held)) {
+        while self
+            .frames
+            .front()
+            .is_some_and(|front| front.last_sequence <= committed)
+        {
+            if let Some(held) = self.pop() {
+                dropped(&held);
+            }
+        }
+    }
+
+    /// Whether it has everything behind `sequence`.
+    pub(crate) fn reaches(&self, sequence: u64) -> bool {
+        self.frames
+            .front()
+            .is_some_and(|front| front.first_sequence <= sequence + 1)
+    }
+
+    /// Bytes of all records up to `sequence`, to the frame; `None` when it is not here.
+    pub(crate) fn total_at(&self, sequence: u64) -> Option<u64> {
+        let index = self.index_behind(sequence);
+        match index.checked_sub(1) {
+            Some(before) => self.frames.get(before).map(|held| held.sent_total),
+            None => {
+                let front = self.frames.front()?;
+                Some(front.sent_total - front.sent.len() as u64)
+            }
+        }
+    }
+
+    pub(crate) fn batch_behind(&self, sequence: u64, limit: BatchLimit) -> Option<Batch> {
+        let mut batch = Batch::default();
+        for held in self.frames.range(self.index_behind(sequence)..) {
+            let sequences = (held.first_sequence, held.last_sequence);
+            if !batch.add(sequences, &held.sent, limit) {
+                break;
+            }
+        }
+        (!batch.records.is_empty()).then_some(batch)
+    }
+
+    fn index_behind(&self, sequence: u64) -> usize {
+        self.frames
+            .partition_point(|held| held.last_sequence <= sequence)
+    }
+}
+
+/// What a frame costs besides its bytes: its entry and its allocation.
+const HELD_OVERHEAD_BYTES: usize = 128;
+
+fn cost(held: &Held) -> usize {
+    held.sent.len() + HELD_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(first: u64, last: u64, total: u64) -> Held {
+        Held {
+            first_sequence: first,
+            last_sequence: last,
+            sent: vec![0; 100].into(),
+            sent_total: total,
+            segment: 1,
+            disk_bytes: 150,
+        }
+    }
+
+    fn window() -> Window {
+        let mut window = Window::new(10_000);
+        window.push(held(1, 3, 100));
+        window.push(held(4, 4, 200));
+        window.push(held(5, 9, 300));
+        window
+    }
+
+    const ALL: BatchLimit = BatchLimit {
+        records: 1000,
+        bytes: 1_000_000,
+    };
+
+    #[test]
+    fn batches_are_whole_frames_within_the_limits() {
+        let window = window();
+        let check = |behind, limit, expected: (u64, u64, usize)| {
+            let batch = window.batch_behind(behind, limit).unwrap();
+            let got = (
+                batch.first_sequence,
+                batch.last_sequence,
+                batch.records.len(),
+            );
+            assert_eq!(got, expected, "behind {behind}");
+        };
+        check(0, ALL, (1, 9, 3));
+        check(2, ALL, (1, 9, 3));
+        check(3, ALL, (4, 9, 2));
+        check(0, BatchLimit { records: 4, ..ALL }, (1, 4, 2));
+        check(0, BatchLimit { bytes: 150, ..ALL }, (1, 3, 1));
+        check(0, BatchLimit { bytes: 1, ..ALL }, (1, 3, 1));
+        assert!(window.batch_behind(9, ALL).is_none());
+    }
+
+    #[test]
+    fn what_is_committed_goes_frame_by_frame() {
+        let mut window = window();
+        let mut dropped = 0;
+        window.acknowledge(3, |held| dropped += held.disk_bytes);
+        window.acknowledge(8, |held| dropped += held.disk_bytes);
+        assert_eq!(dropped, 300);
+        assert!(window.reaches(4) && window.reaches(7));
+        assert!(!window.reaches(3));
+        assert_eq!(window.total_at(4), Some(200));
+        assert_eq!(window.total_at(9), Some(300));
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut window = Window::new(500);
+        for number in 1..100 {
+            window.push(held(number, number, number * 100));
+        }
+        assert!(window.bytes <= 500);
+        assert!(!window.reaches(1));
+        assert!(window.reaches(98));
+    }
+}

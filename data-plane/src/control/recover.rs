@@ -1,0 +1,241 @@
+//! Sends what earlier runs of this proxy have left in the spool, and has their sessions closed.
+//!
+//! A folder is taken over only when its process is gone, and only the identity it belongs to gets its key. What was
+//! recorded is published as that run, from the sequence the control plane names; statements that may have run though
+//! their record had not begun follow. Then the control plane closes the run's sessions, and the folder goes.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglens_core::limits::MAX_BATCH_BYTES;
+use pglens_core::{RunId, Secret};
+use pglens_rpc::v1;
+use pglens_rpc::v1::fleet_client::FleetClient;
+use pglens_runtime::Chain;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use super::ControlPlanes;
+use super::channel::ControlPlane;
+use super::record_codec::{self, Outgoing};
+use crate::audit::folder::RunFolder;
+use crate::audit::frame::{FrameError, FrameKey};
+use crate::audit::replay::Replay;
+use crate::audit::window::BatchLimit;
+
+/// Another process that used the same folder may die at any time.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// As soon as that while something is left that a control plane did not take.
+const RETRY: Duration = Duration::from_secs(2);
+/// One answer of a control plane; storage has to commit a batch in it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const BATCH: BatchLimit = BatchLimit {
+    records: 1000,
+    bytes: MAX_BATCH_BYTES,
+};
+
+/// Why a folder was not done with.
+#[derive(Debug, thiserror::Error)]
+enum RecoverError {
+    #[error("no control plane answers for it")]
+    Status(#[from] Box<Status>),
+    #[error("no control plane answered within {ANSWER_TIMEOUT:?}")]
+    TimedOut,
+    #[error("it cannot be read")]
+    Io(#[from] std::io::Error),
+    #[error("its key is none")]
+    Key(#[from] FrameError),
+    #[error("the control plane closed the stream")]
+    Closed,
+}
+
+impl From<Status> for RecoverError {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// What became of a folder.
+enum Recovered {
+    Done,
+    /// It is not ours to send, for good.
+    Refused,
+}
+
+/// What the recovery works with.
+pub(crate) struct Recovery {
+    pub(crate) folder: PathBuf,
+    pub(crate) planes: Arc<ControlPlanes>,
+}
+
+impl Recovery {
+    /// Looks for folders until `shutdown` is cancelled.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut refused = HashSet::new();
+        loop {
+            let is_left = tokio::select! {
+                () = shutdown.cancelled() => return,
+                is_left = self.round(&mut refused) => is_left,
+            };
+            let pause = if is_left { RETRY } else { INTERVAL };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Whether something is left that may go better next time.
+    async fn round(&self, refused: &mut HashSet<RunId>) -> bool {
+        let path = self.folder.clone();
+        let found = tokio::task::spawn_blocking(move || RunFolder::abandoned(&path)).await;
+        let folders = match found.map_err(std::io::Error::other).flatten() {
+            Ok(folders) => folders,
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "spool not searched for earlier runs");
+                return true;
+            }
+        };
+        let mut is_left = false;
+        for folder in folders {
+            let run_id = folder.run_id;
+            if refused.contains(&run_id) {
+                continue;
+            }
+            let folder = Arc::new(folder);
+            match self.recover(&folder).await {
+                Ok(Recovered::Done) => {}
+                Ok(Recovered::Refused) => _ = refused.insert(run_id),
+                Err(error) => {
+                    is_left = true;
+                    tracing::warn!(run.id = %run_id, error = %Chain(&error), "spool of an earlier run not sent yet");
+                }
+            }
+        }
+        is_left
+    }
+
+    async fn recover(&self, folder: &Arc<RunFolder>) -> Result<Recovered, RecoverError> {
+        let mut last_error = RecoverError::Closed;
+        for (_index, plane) in self.planes.in_order() {
+            match recover_with(plane, folder).await {
+                Err(error) => last_error = error,
+                done => return done,
+            }
+        }
+        Err(last_error)
+    }
+}
+
+async fn recover_with(
+    plane: ControlPlane,
+    folder: &Arc<RunFolder>,
+) -> Result<Recovered, RecoverError> {
+    let run_id = folder.run_id;
+    let mut client = FleetClient::new(plane.decisions);
+    let request = v1::RecoverRequest {
+        run_id: run_id.to_wire(),
+    };
+    let answer = match in_time(client.recover(request)).await {
+        Ok(answer) => answer.into_inner(),
+        Err(RecoverError::Status(status)) => return refused(folder, *status),
+        Err(error) => return Err(error),
+    };
+    let key = FrameKey::new(run_id, &Secret::new(answer.record_key))?;
+    let replay = Replay::new(Arc::clone(folder), key);
+    let (replay, ()) = read(replay, Replay::survey).await?;
+    let (replay, sent) = send(plane.records, run_id, replay).await?;
+    let is_complete = !replay.is_damaged() && !folder.is_from_another_boot();
+    let request = v1::FinishRecoveryRequest {
+        run_id: run_id.to_wire(),
+        last_sequence: sent,
+        complete: is_complete,
+    };
+    let finished = in_time(client.finish_recovery(request)).await?.into_inner();
+    tracing::info!(
+        run.id = %run_id,
+        last_sequence = sent,
+        sessions_closed = finished.sessions_closed,
+        sessions_incomplete = finished.sessions_incomplete,
+        "record of an earlier run is complete"
+    );
+    if replay.is_damaged() {
+        let kept = folder.set_aside()?;
+        tracing::error!(run.id = %run_id, folder = %kept.display(), "spool of an earlier run is damaged, its sessions are marked incomplete");
+    } else {
+        folder.remove()?;
+    }
+    Ok(Recovered::Done)
+}
+
+fn refused(folder: &RunFolder, status: Status) -> Result<Recovered, RecoverError> {
+    let run_id = folder.run_id;
+    match status.code() {
+        // A run that no control plane ever knew has recorded nothing.
+        Code::NotFound if !folder.has_records()? => {
+            folder.remove()?;
+            Ok(Recovered::Done)
+        }
+        Code::NotFound | Code::PermissionDenied | Code::Unimplemented => {
+            tracing::error!(
+                run.id = %run_id,
+                reason = status.message(),
+                "spool of a run that is not this proxy's, left as it is"
+            );
+            Ok(Recovered::Refused)
+        }
+        _ => Err(status.into()),
+    }
+}
+
+/// Publishes what is behind the committed sequence; returns the last sequence.
+async fn send(
+    channel: Channel,
+    run_id: RunId,
+    mut replay: Replay,
+) -> Result<(Replay, u64), RecoverError> {
+    let (requests, receiver) = mpsc::channel(1);
+    let hello = requests.send(Outgoing::Hello(run_id)).await;
+    hello.map_err(|_| RecoverError::Closed)?;
+    let mut answers = in_time(record_codec::publish(channel, receiver)).await?;
+    let mut committed = next(&mut answers).await?;
+    loop {
+        let batch;
+        (replay, batch) = read(replay, move |replay| replay.next_behind(committed, BATCH)).await?;
+        let Some(batch) = batch else {
+            return Ok((replay, committed));
+        };
+        let sent = requests.send(Outgoing::Batch(batch)).await;
+        sent.map_err(|_| RecoverError::Closed)?;
+        committed = next(&mut answers).await?;
+    }
+}
+
+/// The committed sequence of the next answer.
+async fn next(answers: &mut Streaming<v1::PublishResponse>) -> Result<u64, RecoverError> {
+    let answer = in_time(answers.message()).await?;
+    Ok(answer.ok_or(RecoverError::Closed)?.committed_sequence)
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, RecoverError> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(RecoverError::TimedOut),
+    }
+}
+
+/// Works on the disk, on a thread that may wait for it.
+async fn read<T: Send + 'static>(
+    mut replay: Replay,
+    work: impl FnOnce(&mut Replay) -> std::io::Result<T> + Send + 'static,
+) -> Result<(Replay, T), RecoverError> {
+    let worked = tokio::task::spawn_blocking(move || {
+        let done = work(&mut replay)?;
+        Ok((replay, done))
+    });
+    Ok(worked.await.map_err(std::io::Error::other).flatten()?)
+}

@@ -1,0 +1,88 @@
+//! The audit level `strict`: nothing runs before its start is stored for good.
+
+use pglens_rpc::v1;
+use pglens_testkit::{DEADLINE, eventually};
+
+use crate::harness::{Stack, db_error};
+
+async fn stack() -> Stack {
+    let stack = Stack::start().await;
+    stack.control.terms(|terms| {
+        terms.grant.audit_level = v1::AuditLevel::Strict.into();
+        terms.lease_ms = 600_000;
+    });
+    stack
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_wait_for_their_start_to_be_committed() {
+    let stack = stack().await;
+    let client = stack.connect().await;
+    client
+        .batch_execute("create table t (n int)")
+        .await
+        .unwrap();
+    stack.control.ended_statements(1).await;
+    // The fake takes the batch and does not answer.
+    stack.control.answers.send_replace(false);
+    let insert = tokio::spawn(async move {
+        let inserted = client.batch_execute("insert into t values (1)").await;
+        (client, inserted)
+    });
+    let direct = stack.database.connect().await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let count = async || -> i64 {
+        let row = direct.query_one("select count(*) from t", &[]).await;
+        row.unwrap().get(0)
+    };
+    assert_eq!(count().await, 0, "it ran before its start was stored");
+    stack.control.answers.send_replace(true);
+    let (client, inserted) = insert.await.unwrap();
+    inserted.unwrap();
+    assert_eq!(count().await, 1);
+    client.query("select $1::int", &[&1i32]).await.unwrap();
+    stack.control.ended_statements(3).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_a_statement_ends_with_58030_and_does_not_run() {
+    let stack = stack().await;
+    let client = stack.connect().await;
+    client
+        .batch_execute("create table t (n int)")
+        .await
+        .unwrap();
+    stack.control.answers.send_replace(false);
+    let refused = client.batch_execute("insert into t values (1)").await;
+    assert_eq!(db_error(&refused.unwrap_err()).0, "58030");
+    stack.control.answers.send_replace(true);
+    let direct = stack.database.connect().await;
+    let row = direct
+        .query_one("select count(*) from t", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+    eventually(DEADLINE, || async { client.is_closed() }).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_results_and_pipelines_pass_as_they_are_committed() {
+    let stack = stack().await;
+    let client = stack.connect().await;
+    let rows = client.simple_query("select repeat('x', 1000) from generate_series(1, 5000)");
+    assert_eq!(rows.await.unwrap().len(), 5002);
+    let one = client.prepare("select 1").await.unwrap();
+    let runs = (0..5).map(|_| client.query(&one, &[]));
+    for rows in futures_util::future::join_all(runs).await {
+        assert_eq!(rows.unwrap().len(), 1);
+    }
+    let several = client
+        .batch_execute("select 1; select 2")
+        .await
+        .unwrap_err();
+    assert_eq!(db_error(&several).0, "0A000");
+    stack.control.ended_statements(7).await;
+    stack.stop().await;
+}
