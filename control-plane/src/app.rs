@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::crypto::data_key::DataKeys;
 use crate::crypto::keyring::KeyRing;
 use crate::crypto::password::Passwords;
+use crate::fleet::desk::Desk;
+use crate::fleet::endings::Endings;
 use crate::fleet::registry::Registry;
 use crate::ingest::Sessions;
 use crate::ingest::live::Live;
@@ -55,6 +57,10 @@ pub struct App {
     pub logins: Logins,
     /// The proxies attached to this replica.
     pub fleet: Arc<Registry>,
+    /// Claims on quotas that wait for their answer.
+    pub desk: Desk,
+    /// Sessions that proxies were told to end.
+    pub endings: Endings,
     /// What sessions are known to belong to.
     pub sessions: Sessions,
     /// What goes on, for those who watch.
@@ -83,6 +89,8 @@ impl App {
             data_keys: DataKeys::new(storage.clone(), Arc::clone(&config.keys)),
             logins: Logins::new(&config.keys),
             fleet,
+            desk: Desk::default(),
+            endings: Endings::default(),
             sessions: Sessions::default(),
             live,
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),

@@ -16,6 +16,11 @@ const REQUEST_SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
 ];
 
+/// Upper bounds of the time that the end of a session takes: below a second while its proxy is attached.
+const TERMINATION_SECONDS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0,
+];
+
 /// How an attempt to prove an identity to the API ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiLogin {
@@ -37,6 +42,8 @@ pub struct ControlMetrics {
     records: Counter<u64>,
     batches: Counter<u64>,
     terminations: Counter<u64>,
+    quota_recalls: Counter<u64>,
+    termination_seconds: Histogram<f64>,
     proxies_lost: Counter<u64>,
 }
 
@@ -99,13 +106,22 @@ impl ControlMetrics {
                 .build(),
             terminations: meter
                 .u64_counter("pglens_sessions_terminated_total")
-                .with_description(
-                    "Sessions whose end proxies were told of, by reason; repeated until they end",
-                )
+                .with_description("Sessions whose end proxies were told of, by reason")
                 .build(),
             proxies_lost: meter
                 .u64_counter("pglens_proxies_lost_total")
                 .with_description("Proxies that did not come back and left sessions open")
+                .build(),
+            termination_seconds: meter
+                .f64_histogram("pglens_termination_seconds")
+                .with_description(
+                    "From the request to end a session, as storage has it, to its end at its proxy",
+                )
+                .with_boundaries(TERMINATION_SECONDS.to_vec())
+                .build(),
+            quota_recalls: meter
+                .u64_counter("pglens_quota_recalls_total")
+                .with_description("Times that held and unused quota was called back from proxies")
                 .build(),
             batches: meter
                 .u64_counter("pglens_record_batches_total")
@@ -145,6 +161,17 @@ impl ControlMetrics {
             .add(sessions as u64, &[KeyValue::new("reason", reason)]);
     }
 
+    /// Measures the end of a session, from the request for it to the word of its proxy that it has ended.
+    pub fn termination_took(&self, reason: &'static str, took: Duration) {
+        self.termination_seconds
+            .record(took.as_secs_f64(), &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Counts a call for what sessions of a grant hold and do not use.
+    pub fn quota_recalled(&self) {
+        self.quota_recalls.add(1, &[]);
+    }
+
     /// Counts a proxy that was given up.
     pub fn proxy_lost(&self) {
         self.proxies_lost.add(1, &[]);
@@ -153,11 +180,20 @@ impl ControlMetrics {
     /// Reads the fleet and those who watch when metrics are asked for.
     pub fn observe(metrics: &Metrics, fleet: &Arc<Registry>, live: &Live) {
         let meter = metrics.meter("pglens_control_plane");
+        let registry_of_clocks = fleet;
         let fleet = Arc::clone(fleet);
         let _registered = meter
             .u64_observable_gauge("pglens_proxies_attached")
             .with_description("Proxies attached to this replica")
             .with_callback(move |gauge| gauge.observe(fleet.len() as u64, &[]))
+            .build();
+        let clocks = Arc::clone(registry_of_clocks);
+        let _registered = meter
+            .f64_observable_gauge("pglens_proxy_clock_skew_seconds")
+            .with_description(
+                "How far the clock of an attached proxy is off that of storage: the one that is off furthest",
+            )
+            .with_callback(move |gauge| gauge.observe(clocks.largest_skew().as_secs_f64(), &[]))
             .build();
         let live = live.clone();
         let _registered = meter

@@ -26,3 +26,11 @@ pub(crate) fn unix_us() -> i64 {
             i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
         })
 }
+
+/// A time as people read it, to the second; from the year 1970 on, as far as a year has four digits.
+pub(crate) fn rfc3339(unix_us: i64) -> String {
+    const LAST_SECOND_OF_9999: i64 = 253_402_300_799;
+    let seconds = (unix_us / 1_000_000).clamp(0, LAST_SECOND_OF_9999);
+    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds.unsigned_abs());
+    chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}

@@ -88,6 +88,7 @@ pub(crate) struct Metrics {
     target_connect_seconds: Histogram<f64>,
     statements: Counter<u64>,
     refusals: Counter<u64>,
+    sessions_ended: Counter<u64>,
     bytes: Counter<u64>,
     attached: Gauge<u64>,
     cancel_requests: Counter<u64>,
@@ -137,6 +138,7 @@ impl Metrics {
             ),
             statements: counter("pglens_statements_total", "Statements by outcome"),
             refusals: counter("pglens_refusals_total", "Refused statements by rule"),
+            sessions_ended: counter("pglens_sessions_ended_total", "Ends of sessions by reason"),
             bytes: counter(
                 "pglens_session_bytes_total",
                 "Payload bytes by direction, counted when their session ends",
@@ -194,6 +196,12 @@ impl Metrics {
     /// `rule` is one of the names in the code of the guards.
     pub(crate) fn refusal(&self, rule: &'static str) {
         self.refusals.add(1, &[KeyValue::new("rule", rule)]);
+    }
+
+    /// `reason` is one of the words in the code of the relay.
+    pub(crate) fn session_ended(&self, reason: &'static str) {
+        self.sessions_ended
+            .add(1, &[KeyValue::new("reason", reason)]);
     }
 
     pub(crate) fn row_bytes(&self, direction: Direction, bytes: u64) {

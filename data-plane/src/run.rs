@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::audit::Outbox;
 use crate::clock::unix_us;
 use crate::config::Config;
-use crate::control::attach::{Attach, COMPONENT};
+use crate::control::attach::{Attach, COMPONENT, News};
 use crate::control::channel::InvalidControlPlane;
 use crate::control::publish::Publisher;
 use crate::control::recover::Recovery;
@@ -32,6 +32,8 @@ use crate::session::SessionDeps;
 const LISTENER: &str = "listener";
 /// Quota requests of all sessions that wait for the stream; a session whose request finds no place asks again.
 const QUOTA_REQUEST_QUEUE: usize = 1024;
+/// Ends of terminated sessions that wait to be told; one that finds no place is not timed.
+const ENDED_QUEUE: usize = 4096;
 /// After the grace period: sessions that were told to end at once.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last records may take to be acknowledged.
@@ -118,7 +120,8 @@ impl DataPlane {
         let spool = &config.spool;
         let outbox = Outbox::create(&spool.folder, run_id, spool.limits)
             .map_err(|error| spool.unusable(&error))?;
-        let registry = Arc::new(Registry::default());
+        let (ended, ended_receiver) = mpsc::channel(ENDED_QUEUE);
+        let registry = Arc::new(Registry::new(ended));
         let lease = Arc::new(LeaseClock::new(Instant::now()));
         let metric_registry = pglens_runtime::Metrics::new();
         let starting = StartingSet::new(config.max_starting);
@@ -144,7 +147,11 @@ impl DataPlane {
             drain,
             known,
         };
-        background.spawn(attach.run(quota_request_receiver, stop_attaching.clone()));
+        let news = News {
+            quota_requests: quota_request_receiver,
+            ended: ended_receiver,
+        };
+        background.spawn(attach.run(news, stop_attaching.clone()));
         let publisher = Publisher {
             run_id,
             planes: Arc::clone(&planes),

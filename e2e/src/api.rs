@@ -37,6 +37,8 @@ pub struct GrantSpec {
     pub expires_at: DateTime<Utc>,
     pub max_queries: Option<u64>,
     pub max_bytes: Option<u64>,
+    /// Further fields, as the API names them.
+    pub more: Vec<(&'static str, Value)>,
 }
 
 impl GrantSpec {
@@ -48,6 +50,7 @@ impl GrantSpec {
             expires_at: Utc::now() + TimeDelta::hours(1),
             max_queries: None,
             max_bytes: None,
+            more: Vec::new(),
         }
     }
 
@@ -265,6 +268,9 @@ impl Api {
             if let Some(value) = value {
                 body[name] = value.into();
             }
+        }
+        for (name, value) in &grant.more {
+            body[*name] = value.clone();
         }
         id_of(&self.create("/api/grants", body).await)
     }

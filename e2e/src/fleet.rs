@@ -1,4 +1,4 @@
-//! Two control planes and two data planes as processes of their own over one storage database.
+//! Control planes and data planes as processes of their own over one storage database.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::balancer::Balancer;
-use crate::client;
+use crate::client::{self, Login};
 use crate::place::Place;
 use crate::process::Running;
 use crate::program;
@@ -19,11 +19,52 @@ pub const ADMIN: (&str, &str) = ("admin", "admin");
 
 const STORAGE_DATABASE: &str = "pglens_storage";
 
+/// What a fleet is made of.
+#[derive(Debug, Clone)]
+pub struct FleetOptions {
+    pub control_planes: usize,
+    pub data_planes: usize,
+    /// Further settings of control planes and data planes.
+    pub control_settings: Vec<(&'static str, String)>,
+    pub data_settings: Vec<(&'static str, String)>,
+    /// Further settings of the target.
+    pub target_settings: Vec<(String, String)>,
+}
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self {
+            control_planes: 2,
+            data_planes: 2,
+            control_settings: Vec::new(),
+            data_settings: Vec::new(),
+            target_settings: Vec::new(),
+        }
+    }
+}
+
+/// A plane as a process that can be killed and started again with the same settings.
+#[derive(Debug)]
+struct Spec {
+    folder: PathBuf,
+    plane: &'static str,
+    number: usize,
+    environment: Vec<(&'static str, String)>,
+    operations_port: u16,
+}
+
+impl Spec {
+    fn start(&self) -> Running {
+        start(&self.folder, self.plane, self.number, &self.environment)
+    }
+}
+
 /// One control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
     pub process: Running,
     pub api: Api,
+    spec: Spec,
 }
 
 /// One data plane.
@@ -32,6 +73,51 @@ pub struct DataPlane {
     pub process: Running,
     /// host:port for clients.
     pub proxy: String,
+    spec: Spec,
+}
+
+impl ControlPlane {
+    /// Starts it anew; it must have ended.
+    pub fn restart(&mut self) {
+        self.process = self.spec.start();
+    }
+
+    /// Its metrics.
+    pub async fn metrics(&self) -> String {
+        metrics(self.spec.operations_port).await
+    }
+
+    /// Waits until it serves.
+    pub async fn ready(&self) {
+        wait_until_ready(self.spec.operations_port).await;
+    }
+}
+
+impl DataPlane {
+    /// Starts it anew; it must have ended.
+    pub fn restart(&mut self) {
+        self.process = self.spec.start();
+    }
+
+    /// Its metrics.
+    pub async fn metrics(&self) -> String {
+        metrics(self.spec.operations_port).await
+    }
+
+    /// Waits until it serves.
+    pub async fn ready(&self) {
+        wait_until_ready(self.spec.operations_port).await;
+    }
+
+    /// `login` at this proxy instead of at the balancer.
+    pub fn login(&self, login: &Login) -> Login {
+        let (host, port) = self.proxy.rsplit_once(':').expect("host:port");
+        Login {
+            host: host.to_owned(),
+            port: port.parse().expect("a port"),
+            ..login.clone()
+        }
+    }
 }
 
 /// All of them, with a load balancer in front of the proxies.
@@ -49,46 +135,69 @@ pub struct Fleet {
 impl Fleet {
     /// Starts everything; both control planes at once, over an empty storage database.
     pub async fn start() -> Self {
+        Self::start_with(FleetOptions::default()).await
+    }
+
+    /// The same with other parts.
+    pub async fn start_with(options: FleetOptions) -> Self {
         let folder = open_folder();
-        let target = Target::start().await;
+        let target = Target::start_with(options.target_settings.clone()).await;
         target
             .execute(&format!("create database {STORAGE_DATABASE}"))
             .await;
-        let files = certificates(folder.path()).await;
+        let files = certificates_for(folder.path(), options.data_planes).await;
         let key = client::run(program::pglens(), &["key", "generate"], &[], "").await;
         let key = key.success("pglens key generate").trim().to_owned();
         let storage = storage_dsn(&target);
 
-        let ports = free_ports::<6>();
-        let [api_1, grpc_1, ops_1, api_2, grpc_2, ops_2] = ports;
-        let start_control = |number: usize, api: u16, grpc: u16, operations: u16| {
-            let environment = [
+        let count = options.control_planes;
+        let ports = free_port_list(3 * count + 2 * options.data_planes);
+        let (control_ports, data_ports) = ports.split_at(3 * count);
+        let mut control_planes = Vec::new();
+        for (index, ports) in control_ports.chunks(3).enumerate() {
+            let [api, grpc, operations] = ports else {
+                unreachable!("chunks of three")
+            };
+            let mut environment = vec![
                 ("PGL_DSN", storage.clone()),
                 ("PGL_KEY", key.clone()),
-                ("PGL_API_ADDR", local(api)),
-                ("PGL_GRPC_ADDR", local(grpc)),
-                ("PGL_OPS_ADDR", local(operations)),
+                ("PGL_API_ADDR", local(*api)),
+                ("PGL_GRPC_ADDR", local(*grpc)),
+                ("PGL_OPS_ADDR", local(*operations)),
                 ("PGL_GRPC_TLS_CERT", path(&files, "control-plane.pem")),
                 ("PGL_GRPC_TLS_KEY", path(&files, "control-plane-key.pem")),
                 ("PGL_GRPC_CLIENT_CA", path(&files, "ca.pem")),
             ];
-            let process = start(folder.path(), "control-plane", number, &environment);
-            let api = Api::new(&format!("http://{}", local(api)), ADMIN.0, ADMIN.1);
-            ControlPlane { process, api }
-        };
-        let control_planes = vec![
-            start_control(1, api_1, grpc_1, ops_1),
-            start_control(2, api_2, grpc_2, ops_2),
-        ];
+            environment.extend(options.control_settings.clone());
+            let spec = Spec {
+                folder: folder.path().to_owned(),
+                plane: "control-plane",
+                number: index + 1,
+                environment,
+                operations_port: *operations,
+            };
+            control_planes.push(ControlPlane {
+                process: spec.start(),
+                api: Api::new(&format!("http://{}", local(*api)), ADMIN.0, ADMIN.1),
+                spec,
+            });
+        }
 
-        let urls = [grpc_1, grpc_2].map(|port| format!("https://{}", local(port)));
-        let [proxy_1, proxy_ops_1, proxy_2, proxy_ops_2] = free_ports::<4>();
-        let start_data = |number: usize, proxy: u16, operations: u16, urls: String| {
-            let environment = [
-                ("PGL_LISTEN_ADDR", local(proxy)),
-                ("PGL_OPS_ADDR", local(operations)),
+        let urls: Vec<String> = control_ports
+            .chunks(3)
+            .map(|ports| format!("https://{}", local(ports[1])))
+            .collect();
+        let mut data_planes = Vec::new();
+        for (index, ports) in data_ports.chunks(2).enumerate() {
+            let number = index + 1;
+            let mut urls = urls.clone();
+            // Each prefers another control plane.
+            urls.rotate_left(index % count);
+            let mut environment = vec![
+                ("PGL_LISTEN_ADDR", local(ports[0])),
+                ("PGL_OPS_ADDR", local(ports[1])),
                 ("PGL_SPOOL_DIR", path(&files, &format!("spool-{number}"))),
-                ("PGL_CONTROL_URLS", urls),
+                ("PGL_CONTROL_URLS", urls.join(",")),
                 ("PGL_CONTROL_CA", path(&files, "ca.pem")),
                 (
                     "PGL_CONTROL_CERT",
@@ -99,20 +208,28 @@ impl Fleet {
                     path(&files, &format!("proxy-{number}-key.pem")),
                 ),
             ];
-            let process = start(folder.path(), "data-plane", number, &environment);
-            DataPlane {
-                process,
-                proxy: local(proxy),
-            }
-        };
-        let data_planes = vec![
-            start_data(1, proxy_1, proxy_ops_1, format!("{},{}", urls[0], urls[1])),
-            start_data(2, proxy_2, proxy_ops_2, format!("{},{}", urls[1], urls[0])),
-        ];
-        for operations in [ops_1, ops_2, proxy_ops_1, proxy_ops_2] {
-            wait_until_ready(operations).await;
+            environment.extend(options.data_settings.clone());
+            let spec = Spec {
+                folder: folder.path().to_owned(),
+                plane: "data-plane",
+                number,
+                environment,
+                operations_port: ports[1],
+            };
+            data_planes.push(DataPlane {
+                process: spec.start(),
+                proxy: local(ports[0]),
+                spec,
+            });
         }
-        let balancer = Balancer::start(vec![local(proxy_1), local(proxy_2)]).await;
+        for plane in &control_planes {
+            plane.ready().await;
+        }
+        for plane in &data_planes {
+            plane.ready().await;
+        }
+        let proxies = data_planes.iter().map(|plane| plane.proxy.clone());
+        let balancer = Balancer::start(proxies.collect()).await;
         let place = Place::new(
             &balancer.address().to_string(),
             control_planes[0].api.clone(),
@@ -129,8 +246,19 @@ impl Fleet {
     }
 }
 
+async fn metrics(operations_port: u16) -> String {
+    let url = format!("http://{}/metrics", local(operations_port));
+    let response = reqwest::get(&url).await.expect("metrics");
+    response.text().await.expect("metrics")
+}
+
 /// Starts a plane in `folder` with these settings and no others.
-fn start(folder: &Path, plane: &str, number: usize, environment: &[(&str, String)]) -> Running {
+fn start(
+    folder: &Path,
+    plane: &str,
+    number: usize,
+    environment: &[(&'static str, String)],
+) -> Running {
     let mut command = program::command(program::pglens());
     command
         .arg(plane)
@@ -141,18 +269,20 @@ fn start(folder: &Path, plane: &str, number: usize, environment: &[(&str, String
     Running::spawn(&name, command, &folder.join(format!("{name}.log")))
 }
 
-/// Certificates as `pglens certificates` makes them; the folder they are in.
+/// Certificates as `pglens certificates` makes them, for two proxies; the folder they are in.
 pub async fn certificates(folder: &Path) -> PathBuf {
+    certificates_for(folder, 2).await
+}
+
+async fn certificates_for(folder: &Path, data_planes: usize) -> PathBuf {
     let out = folder.join("certificates");
     let arguments = ["certificates", "--out", out.to_str().expect("UTF-8")];
-    let identities = ["--data-plane", "proxy-1", "--data-plane", "proxy-2"];
-    let made = client::run(
-        program::pglens(),
-        &[&arguments[..], &identities].concat(),
-        &[],
-        "",
-    )
-    .await;
+    let names: Vec<String> = (1..=data_planes).map(|n| format!("proxy-{n}")).collect();
+    let identities = names
+        .iter()
+        .flat_map(|name| ["--data-plane", name.as_str()]);
+    let arguments: Vec<&str> = arguments.into_iter().chain(identities).collect();
+    let made = client::run(program::pglens(), &arguments, &[], "").await;
     made.success("pglens certificates");
     out
 }
@@ -186,6 +316,15 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|listener| listener.local_addr().expect("bound").port())
+}
+
+/// As [`free_ports`], when their number is known only now.
+fn free_port_list(count: usize) -> Vec<u16> {
+    let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let held: Vec<TcpListener> = (0..count).map(listen).collect();
+    held.iter()
+        .map(|listener| listener.local_addr().expect("bound").port())
+        .collect()
 }
 
 fn local(port: u16) -> String {

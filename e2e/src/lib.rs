@@ -21,13 +21,15 @@ pub mod process;
 pub mod program;
 pub mod stack;
 pub mod statement_log;
+pub mod tap;
 pub mod target;
 pub mod wait;
 
 pub use api::{Api, GrantSpec, Person, Recorded};
 pub use client::{Login, Ran};
-pub use fleet::Fleet;
+pub use fleet::{Fleet, FleetOptions};
 pub use place::Place;
 pub use stack::{Stack, StackOptions};
+pub use tap::Tap;
 pub use target::Target;
 pub use wait::{eventually, step};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pglens_core::limits::HEARTBEAT_INTERVAL;
-use pglens_core::{ErrorCode, RunId, Secret, SessionId};
+use pglens_core::{ErrorCode, GrantId, RunId, Secret, SessionId};
 use pglens_rpc::convert;
 use pglens_rpc::status::status;
 use pglens_rpc::v1::control_message::Message as Down;
@@ -15,31 +15,30 @@ use pglens_rpc::v1::{
 };
 use pglens_runtime::Chain;
 use tokio::sync::mpsc::Sender;
-use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
-use super::lost::close_unheld;
-use super::quota;
+use super::lost::{close_unheld, settle};
 use super::registry::{Attached, Outgoing};
-use super::{end_doomed_of, terminate};
+use super::{desk, end_doomed_of, terminate};
 use crate::app::App;
 use crate::crypto::keyring::SealContext;
 use crate::ingest::text::bounded;
 use crate::storage::StoreError;
 use crate::storage::proxy_run::RunRegistration;
 use crate::storage::quota::QuotaAmount;
+use crate::storage::quota_claim::QuotaClaim;
 
 /// From the start of the stream to its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A proxy that says nothing for this long is gone, or its connection is.
 const SILENCE_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(4);
-/// Requests of one proxy that wait for storage at once; more wait in its stream.
-const MAX_QUOTA_REQUESTS: usize = 16;
 /// Sessions a proxy may name in its hello: more than one holds.
 const MAX_SESSIONS: usize = 100_000;
 const MAX_WORD_BYTES: usize = 255;
 const RECORD_KEY_BYTES: usize = 32;
+/// Beyond this the clocks of a proxy and of the storage database are said to differ; NTP keeps them closer by far.
+const MAX_SKEW: Duration = Duration::from_secs(2);
 
 /// Serves the stream of the proxy `proxy_name` until it ends, falls silent, is detached, or this process is to end.
 pub async fn run<S>(app: Arc<App>, proxy_name: String, mut inbound: S, outbound: Sender<Outgoing>)
@@ -155,15 +154,12 @@ where
         attached.fail(unavailable(error));
         return;
     }
-    let mut quota_requests = JoinSet::new();
     loop {
         // Each branch may be dropped at any time: messages not yet taken stay in the stream.
         let received = tokio::select! {
             () = app.shutdown.cancelled() => break,
             () = attached.detached() => break,
-            Some(_answered) = quota_requests.join_next() => continue,
-            received = tokio::time::timeout(SILENCE_TIMEOUT, inbound.next()),
-                if quota_requests.len() < MAX_QUOTA_REQUESTS => received,
+            received = tokio::time::timeout(SILENCE_TIMEOUT, inbound.next()) => received,
         };
         match received {
             Ok(Some(Ok(ProxyMessage {
@@ -174,7 +170,23 @@ where
             Ok(Some(Ok(ProxyMessage {
                 message: Some(Up::QuotaRequest(request)),
             }))) => {
-                quota_requests.spawn(answer_quota_request(Arc::clone(&app), run_id, request));
+                claim(&app, run_id, &[request]);
+            }
+            Ok(Some(Ok(ProxyMessage {
+                message: Some(Up::QuotaReport(report)),
+            }))) => {
+                claim(&app, run_id, &report.sessions);
+            }
+            Ok(Some(Ok(ProxyMessage {
+                message: Some(Up::SessionsEnded(ended)),
+            }))) => {
+                for session_id in &ended.session_ids {
+                    if let Ok(session_id) = convert::session_id(session_id)
+                        && let Some((reason, took)) = app.endings.ended(session_id)
+                    {
+                        app.metrics.termination_took(reason.as_str(), took);
+                    }
+                }
             }
             Ok(Some(Ok(_))) => {
                 attached.fail(status(ErrorCode::ProtocolViolation, "unexpected message"));
@@ -192,12 +204,31 @@ async fn check_sessions(
     held: &[SessionId],
 ) -> Result<(), StoreError> {
     let run_id = attached.run_id();
-    let unknown = app.storage.session_list_unknown(run_id, held).await?;
+    end_unknown(app, attached, held).await?;
+    close_unheld(app, run_id, held).await?;
+    end_doomed_of(app, &[run_id], None).await
+}
+
+/// Ends the sessions that the proxy holds and storage does not know as running.
+async fn end_unknown(app: &App, attached: &Attached, held: &[SessionId]) -> Result<(), StoreError> {
+    let unknown = app
+        .storage
+        .session_list_unknown(attached.run_id(), held)
+        .await?;
     if !unknown.is_empty() {
         attached.send(terminate::unknown(&unknown));
     }
-    close_unheld(app, run_id, held).await?;
-    end_doomed_of(app, &[run_id], None).await
+    Ok(())
+}
+
+/// A clock that is off does no harm to limits, which are kept by the storage database's clock and by durations; times in
+/// the record are the proxy's.
+fn note_skew(app: &App, run_id: RunId, skew_us: Option<i64>) {
+    let Some(skew_us) = skew_us else { return };
+    let skew = Duration::from_micros(skew_us.unsigned_abs());
+    if app.fleet.note_skew(run_id, skew_us) && skew > MAX_SKEW {
+        tracing::warn!(run.id = %run_id, skew_ms = skew_us / 1000, "the proxy's clock is off, times in its record are too");
+    }
 }
 
 /// The lease goes on only when storage says so: a control plane that is cut off from it does not know what was revoked.
@@ -205,7 +236,23 @@ async fn answer_heartbeat(app: &App, attached: &Attached, heartbeat: &Heartbeat)
     let run_id = attached.run_id();
     let active_sessions = i32::try_from(heartbeat.active_sessions).unwrap_or(i32::MAX);
     let checked = async {
-        app.storage.proxy_run_seen(run_id, active_sessions).await?;
+        let sent_at = Some(heartbeat.sent_at_unix_us).filter(|sent_at| *sent_at > 0);
+        let skew_us = app
+            .storage
+            .proxy_run_seen(run_id, active_sessions, sent_at)
+            .await?;
+        note_skew(app, run_id, skew_us);
+        if heartbeat.lists_sessions {
+            let held = heartbeat.session_ids.iter();
+            let held: Result<Vec<_>, _> = held.map(|id| convert::session_id(id)).collect();
+            if let Ok(held) = held {
+                end_unknown(app, attached, &held).await?;
+                close_unheld(app, run_id, &held).await?;
+            }
+        }
+        if heartbeat.unacknowledged_records == 0 {
+            settle(app, run_id).await?;
+        }
         end_doomed_of(app, &[run_id], None).await
     };
     match checked.await {
@@ -221,30 +268,24 @@ async fn answer_heartbeat(app: &App, attached: &Attached, heartbeat: &Heartbeat)
     }
 }
 
-/// Without an answer the proxy asks again, or ends the wait by itself.
-async fn answer_quota_request(app: Arc<App>, run_id: RunId, request: QuotaRequest) {
-    let Ok(session_id) = convert::session_id(&request.session_id) else {
-        return;
-    };
-    let need = QuotaAmount {
-        queries: request.queries,
-        bytes: request.bytes,
-    };
-    let reserved = app
-        .storage
-        .quota_reserve(run_id, session_id, |state| quota::decide(need, state))
-        .await;
-    let slice = match reserved {
-        Ok(Some((state, amount))) => {
-            quota::message(request.request_id, request.session_id, &state, amount)
-        }
-        Ok(None) => quota::nothing(request.request_id, request.session_id),
-        Err(error) => {
-            tracing::warn!(run.id = %run_id, error = %Chain(&error), "quota request not answered");
-            return;
-        }
-    };
-    app.fleet.send(run_id, message(Down::QuotaSlice(slice)));
+/// Hands claims to the desk, which answers them. A proxy that gets no answer asks again, or ends the wait by itself.
+fn claim(app: &Arc<App>, run_id: RunId, requests: &[QuotaRequest]) {
+    for request in requests {
+        let Ok(session_id) = convert::session_id(&request.session_id) else {
+            continue;
+        };
+        let amount = |queries, bytes| QuotaAmount { queries, bytes };
+        let claim = QuotaClaim {
+            run_id,
+            session_id,
+            request_id: request.request_id,
+            used: amount(request.queries_used, request.bytes_used),
+            held: amount(request.queries_held, request.bytes_held),
+            need: amount(request.queries, request.bytes),
+            wanted: amount(request.queries_wanted, request.bytes_wanted),
+        };
+        desk::submit(app, GrantId(request.grant_id), [claim]);
+    }
 }
 
 fn message(message: Down) -> ControlMessage {

@@ -10,9 +10,9 @@ use pglens_runtime::{Backoff, Chain};
 use tokio::sync::mpsc;
 use tokio_postgres::AsyncMessage;
 
-use super::end_doomed;
+use super::{desk, end_doomed};
 use crate::app::App;
-use crate::storage::notify::{CHANNEL, Change};
+use crate::storage::notify::{CHANNEL, Change, QuotaWord};
 use crate::storage::{StoreError, pool::ApartConnection};
 
 /// Notifications that wait while sessions are looked up; more wait in the connection.
@@ -67,6 +67,10 @@ async fn listen(app: &App, backoff: &mut Backoff) -> Result<(), StoreError> {
 }
 
 async fn on_notification(app: &App, payload: &str) -> Result<(), StoreError> {
+    if let Ok(word) = serde_json::from_str::<QuotaWord>(payload) {
+        desk::hear(app, word);
+        return Ok(());
+    }
     match serde_json::from_str::<Change>(payload) {
         Ok(change) => end_doomed(app, Some(&change)).await,
         // A newer replica may know kinds of change that this one does not.

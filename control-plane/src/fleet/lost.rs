@@ -12,7 +12,7 @@ use super::silence_of_the_lost;
 use crate::app::App;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::proxy_run::{LostRun, close_lost_in_txn, close_unheld_in_txn};
-use crate::storage::quota::settle_lost_in_txn;
+use crate::storage::quota::settle_withheld_in_txn;
 use crate::storage::{StoreError, audit};
 
 /// How often silent runs are looked for.
@@ -71,9 +71,23 @@ pub async fn close_unheld(app: &App, run_id: RunId, held: &[SessionId]) -> Resul
     if closed.is_empty() {
         return Ok(());
     }
-    settle_lost_in_txn(&txn, &closed).await?;
     txn.commit().await?;
     tracing::warn!(run.id = %run_id, sessions = closed.len(), "sessions that their proxy does not hold are closed");
+    Ok(())
+}
+
+/// Gives back what closed sessions of a run did not spend, now that all it had to tell is on record.
+///
+/// # Errors
+/// When storage is not available.
+pub async fn settle(app: &App, run_id: RunId) -> Result<(), StoreError> {
+    let mut client = app.storage.client().await?;
+    let txn = client.transaction().await?;
+    let settled = settle_withheld_in_txn(&txn, run_id).await?;
+    if settled > 0 {
+        txn.commit().await?;
+        tracing::info!(run.id = %run_id, sessions = settled, "quotas of closed sessions settled from their record");
+    }
     Ok(())
 }
 
@@ -87,7 +101,6 @@ async fn give_up(
     let Some(run) = close_lost_in_txn(&txn, run_id, silence).await? else {
         return Ok(None);
     };
-    settle_lost_in_txn(&txn, &run.sessions).await?;
     audit::insert_in_txn(&txn, &event(&run)).await?;
     txn.commit().await?;
     Ok(Some(run))
@@ -98,7 +111,7 @@ fn event(run: &LostRun) -> AuditEntry {
         .sessions
         .iter()
         .take(MAX_SESSIONS_NAMED)
-        .map(|session| session.id.to_string())
+        .map(ToString::to_string)
         .collect();
     AuditEntry::of(Actor::System, Action::ProxyLost, "proxy_run", run.run_id).after(json!({
         "proxy": run.proxy_name,

@@ -2,6 +2,8 @@
 //! silent.
 
 pub mod attach;
+pub mod desk;
+pub mod endings;
 pub mod listener;
 pub mod lost;
 pub mod quota;
@@ -56,7 +58,9 @@ async fn end_doomed_of(
 ) -> Result<(), StoreError> {
     let doomed = app.storage.session_list_doomed(runs, change).await?;
     for session in &doomed {
-        app.metrics.terminated(session.reason.as_str(), 1);
+        if app.endings.told(session) {
+            app.metrics.terminated(session.reason.as_str(), 1);
+        }
     }
     for (run_id, message) in terminate::messages(&doomed) {
         if app.fleet.send(run_id, message) == Delivery::Detached {

@@ -13,7 +13,7 @@ use super::attach::record_key_context;
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::audit::{Action, Actor, AuditEntry};
-use crate::storage::quota::{settle_lost_in_txn, signed};
+use crate::storage::quota::{settle_withheld_in_txn, signed};
 use crate::storage::recovery::{ClosedRun, close_recovered_in_txn};
 use crate::storage::{StoreError, audit};
 
@@ -94,7 +94,7 @@ async fn close(
         return Ok(None);
     };
     if !closed.sessions.is_empty() {
-        settle_lost_in_txn(&txn, &closed.sessions).await?;
+        settle_withheld_in_txn(&txn, run_id).await?;
         let event = AuditEntry::of(Actor::System, Action::ProxyRecovered, "proxy_run", run_id);
         let event = event.after(json!({
             "proxy": proxy_name,

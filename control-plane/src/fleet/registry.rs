@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use pglens_core::RunId;
@@ -41,6 +42,8 @@ struct Attachment {
     proxy_name: String,
     sender: Sender<Outgoing>,
     detached: CancellationToken,
+    /// The proxy's clock less the storage database's, in microseconds; `None`: not measured yet.
+    skew_us: Option<i64>,
 }
 
 /// All runs attached here.
@@ -82,6 +85,7 @@ impl Registry {
             proxy_name: proxy_name.to_owned(),
             sender: sender.clone(),
             detached: detached.clone(),
+            skew_us: None,
         };
         if let Some(earlier) = inner.runs.insert(run_id, attachment) {
             earlier.detached.cancel();
@@ -111,6 +115,21 @@ impl Registry {
                 Delivery::Detached
             }
         }
+    }
+
+    /// Notes how far a run's clock is off; `true` the first time in the life of its stream.
+    pub fn note_skew(&self, run_id: RunId, skew_us: i64) -> bool {
+        let mut inner = self.inner.lock();
+        let attachment = inner.runs.get_mut(&run_id);
+        attachment.is_some_and(|one| one.skew_us.replace(skew_us).is_none())
+    }
+
+    /// How far the clock that is off furthest is, of the proxies attached here.
+    #[must_use]
+    pub fn largest_skew(&self) -> Duration {
+        let inner = self.inner.lock();
+        let skews = inner.runs.values().filter_map(|one| one.skew_us);
+        Duration::from_micros(skews.map(i64::unsigned_abs).max().unwrap_or(0))
     }
 
     /// The runs attached here.

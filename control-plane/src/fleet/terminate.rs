@@ -75,6 +75,11 @@ fn words(reason: EndReason) -> Terminate {
         ),
         EndReason::GrantRevoked => (TerminateReason::GrantRevoked, "the grant was revoked", ""),
         EndReason::GrantExpired => (TerminateReason::GrantExpired, "the grant has expired", ""),
+        EndReason::WindowClosed => (
+            TerminateReason::WindowClosed,
+            "the hours of the grant are over",
+            "Connect again when they begin.",
+        ),
         EndReason::PasswordChanged => (
             TerminateReason::PasswordChanged,
             "the password was changed",
@@ -106,8 +111,15 @@ fn detail(session: &DoomedSession) -> String {
     match session.reason {
         EndReason::GrantRevoked => format!("Grant {grant} was revoked{by}{at}."),
         EndReason::GrantExpired => format!("Grant {grant} expired{at}."),
+        EndReason::WindowClosed => format!("The hours of grant {grant} ended{at}."),
         EndReason::Killed => format!("The connection was ended{by}{at}."),
-        _ => String::new(),
+        EndReason::UserDeleted | EndReason::UserDisabled | EndReason::PasswordChanged => {
+            format!("That was{at}. The session ran under grant {grant}.")
+        }
+        EndReason::DatabaseDeleted | EndReason::DatabaseDisabled | EndReason::DatabaseChanged => {
+            format!("That was{at}. The session ran under grant {grant}.")
+        }
+        EndReason::Unknown => String::new(),
     }
 }
 
@@ -124,6 +136,7 @@ mod tests {
             grant_id: GrantId(7),
             reason,
             at: DateTime::from_timestamp(0, 0),
+            age_us: Some(0),
             by: Some("ann".to_owned()),
         }
     }

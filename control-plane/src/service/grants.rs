@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::audit::{Action, AuditEntry, snapshot};
 use super::caller::Caller;
 use super::page::{Page, Paged};
+use super::schedule::Schedule;
 use super::validate;
 use crate::app::App;
 use crate::error::ServiceError;
@@ -56,6 +57,9 @@ pub struct CreateGrant {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub audit_level: Option<AuditLevel>,
+    /// Hours in which it lets its user in; absent: any.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// Why it is given.
     #[serde(default)]
     pub reason: String,
@@ -108,6 +112,9 @@ fn check(app: &App, caller: &Caller, new: CreateGrant) -> Result<NewGrant, Servi
         ));
     }
     validate::text("reason", &new.reason)?;
+    if let Some(schedule) = &new.schedule {
+        schedule.check()?;
+    }
     let audit_level = new.audit_level.unwrap_or(app.session_defaults.audit_level);
     Ok(NewGrant {
         user_id: new.user_id,
@@ -124,6 +131,7 @@ fn check(app: &App, caller: &Caller, new: CreateGrant) -> Result<NewGrant, Servi
             .map(i64::from),
         max_connections: number("max_connections", new.max_connections.map(u64::from), 1)?,
         audit_level,
+        schedule: new.schedule,
         reason: new.reason,
         created_by: caller.user_id,
     })

@@ -11,6 +11,7 @@ pub mod login;
 pub mod page;
 pub mod proxies;
 pub mod queries;
+pub mod schedule;
 pub mod stats;
 pub mod target_test;
 pub mod tokens;

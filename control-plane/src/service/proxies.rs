@@ -58,6 +58,8 @@ pub struct Proxy {
     pub active_sessions: i64,
     /// Its record is stored up to this one.
     pub committed_sequence: i64,
+    /// Its clock less the storage database's; the way of the message is in it. Null: not measured yet.
+    pub clock_skew_ms: Option<i64>,
 }
 
 impl From<RunInfo> for Proxy {
@@ -77,6 +79,7 @@ impl From<RunInfo> for Proxy {
             status,
             active_sessions: run.active_sessions,
             committed_sequence: run.committed_sequence,
+            clock_skew_ms: run.clock_skew_us.map(|us| us / 1000),
         }
     }
 }

@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use pglens_core::{AccessLevel, AuditLevel, DatabaseId, GrantId, RunId, SslMode, UserId};
 use tokio_postgres::Row;
 
+use super::grant::schedule;
+use super::quota_claim::{Holders, holders_in_txn};
 use super::{Storage, StoreError, Transaction, column, count, optional_count, word};
+use crate::service::schedule::Schedule;
 
 const USER: &str = "select id, scram_verifier_sealed, password_hash, password_is_default, is_disabled, \
        password_changed_at \
@@ -32,7 +35,8 @@ const LOCK_DATABASE: &str = "select id, host, port, database_name, username, pas
 /// The grant that counts comes first: one that holds now before one that is to come before one that is over; among
 /// those that hold, the highest level, then the latest expiry.
 const GRANTS: &str = "select id, access_level, starts_at, expires_at, revoked_at, max_queries, max_bytes, \
-       block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, state \
+       block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, schedule, state, \
+       clock_timestamp() as now \
      from (select *, case when revoked_at is not null then 'revoked' \
                when expires_at <= clock_timestamp() then 'expired' \
                when starts_at > clock_timestamp() then 'pending' \
@@ -40,19 +44,18 @@ const GRANTS: &str = "select id, access_level, starts_at, expires_at, revoked_at
            from grants where user_id = $1 and database_id = $2) g \
      order by array_position(array['active', 'pending'], state) nulls last, \
        state = 'active' and access_level = 'write' desc, expires_at desc, id desc \
-     limit 1";
+     limit $3";
 
 /// Nothing comes back when the grant no longer holds: it was revoked while this waited for it. The lock is the one of
 /// an update, for the session takes its slices from the row.
-const LOCK_GRANT: &str = "select queries_reserved, bytes_reserved, \
+const LOCK_GRANT: &str = "select queries_reserved, bytes_reserved, clock_timestamp() as now, \
        (extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint as expires_in_ms \
      from grants where id = $1 and revoked_at is null and starts_at <= clock_timestamp() \
        and expires_at > clock_timestamp() \
      for no key update";
 
-/// A statement of its own behind the lock: it has to see what the one before us in the queue did.
-const OPEN_CONNECTIONS: &str =
-    "select count(*) as open_connections from connections where grant_id = $1 and ended_at is null";
+/// Grants of one user on one database that a login looks at.
+const MAX_GRANTS: i64 = 100;
 
 /// What a proof is checked against.
 #[derive(Debug)]
@@ -152,6 +155,10 @@ pub struct LoginGrant {
     pub max_connections: Option<u32>,
     /// How durable the record is before a statement runs.
     pub audit_level: AuditLevel,
+    /// Hours in which it lets its user in.
+    pub schedule: Option<Schedule>,
+    /// When this was looked up, by the clock of the storage database.
+    pub now: DateTime<Utc>,
 }
 
 /// What is left of a grant whose row the transaction holds.
@@ -163,8 +170,10 @@ pub struct HeldGrant {
     pub bytes_reserved: u64,
     /// By the clock of the storage database.
     pub expires_in_ms: u64,
-    /// Sessions that are open under it.
-    pub open_connections: u64,
+    /// What that clock says.
+    pub now: DateTime<Utc>,
+    /// The sessions that are open under it, and what they hold.
+    pub holders: Holders,
 }
 
 impl Storage {
@@ -243,20 +252,20 @@ pub async fn database_lock_in_txn(
     row.as_ref().map(login_database).transpose()
 }
 
-/// The grant of the user on the database that counts, whether it holds or not.
+/// The grants of the user on the database, the one that counts first, whether they hold or not.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn grant_find_in_txn(
+pub async fn grants_find_in_txn(
     txn: &Transaction<'_>,
     user_id: UserId,
     database_id: DatabaseId,
-) -> Result<Option<LoginGrant>, StoreError> {
+) -> Result<Vec<LoginGrant>, StoreError> {
     let statement = txn.prepare_cached(GRANTS).await?;
-    let row = txn
-        .query_opt(&statement, &[&user_id.0, &database_id.0])
+    let rows = txn
+        .query(&statement, &[&user_id.0, &database_id.0, &MAX_GRANTS])
         .await?;
-    row.as_ref().map(login_grant).transpose()
+    rows.iter().map(login_grant).collect()
 }
 
 /// Holds the grant; `None` when it does not hold any more.
@@ -271,13 +280,12 @@ pub async fn grant_lock_in_txn(
     let Some(row) = txn.query_opt(&statement, &[&grant_id.0]).await? else {
         return Ok(None);
     };
-    let statement = txn.prepare_cached(OPEN_CONNECTIONS).await?;
-    let connections = txn.query_one(&statement, &[&grant_id.0]).await?;
     Ok(Some(HeldGrant {
         queries_reserved: count(&row, "queries_reserved")?,
         bytes_reserved: count(&row, "bytes_reserved")?,
         expires_in_ms: count(&row, "expires_in_ms")?,
-        open_connections: count(&connections, "open_connections")?,
+        now: column(&row, "now")?,
+        holders: holders_in_txn(txn, grant_id).await?,
     }))
 }
 
@@ -328,6 +336,8 @@ fn login_grant(row: &Row) -> Result<LoginGrant, StoreError> {
             .map(|limit| u32::try_from(limit).map_err(|_| malformed("max_connections", limit)))
             .transpose()?,
         audit_level: word(row, "audit_level")?,
+        schedule: schedule(row)?,
+        now: column(row, "now")?,
     })
 }
 

@@ -18,8 +18,8 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 const INSERT: &str = "insert into connections \
      (id, run_id, user_id, database_id, grant_id, client_address, application_name, tls_version, \
-      queries_reserved, bytes_reserved) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+      queries_reserved, bytes_reserved, window_ends_at) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const COLUMNS: &str = "c.id, c.user_id, u.username, c.database_id, d.name as database, c.grant_id, \
      c.client_address, c.application_name, c.tls_version, r.proxy_name, c.started_at, c.ended_at, c.end_reason, \
@@ -61,6 +61,8 @@ pub struct NewConnection<'a> {
     pub queries_reserved: i64,
     /// First slice of the grant's bytes.
     pub bytes_reserved: i64,
+    /// When the hours of its grant end.
+    pub window_ends_at: Option<DateTime<Utc>>,
 }
 
 /// A session that was let in, running or ended.
@@ -280,6 +282,7 @@ pub async fn insert_in_txn(
             &connection.tls_version,
             &connection.queries_reserved,
             &connection.bytes_reserved,
+            &connection.window_ends_at,
         ],
     )
     .await?;

@@ -10,12 +10,13 @@ use utoipa::ToSchema;
 
 use super::{Storage, StoreError, column, optional_count, word};
 use crate::service::page::Page;
+use crate::service::schedule::Schedule;
 
 const STATUS: &str = "case when revoked_at is not null then 'revoked' when expires_at <= now() then 'expired' \
      when starts_at > now() then 'pending' else 'active' end";
 
 const COLUMNS: &str = "id, user_id, database_id, access_level, starts_at, expires_at, max_queries, max_bytes, \
-     block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, reason, queries_reserved, \
+     block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, schedule, reason, queries_reserved, \
      bytes_reserved, created_at, created_by, revoked_at, revoked_by";
 
 /// Where a grant stands in its life.
@@ -93,6 +94,8 @@ pub struct Grant {
     /// How durable a statement's record is before it runs.
     #[schema(value_type = String, example = "spooled")]
     pub audit_level: AuditLevel,
+    /// Hours in which it lets its user in; null: any.
+    pub schedule: Option<Schedule>,
     /// Why it was given.
     pub reason: String,
     /// Statements spent, or held by running sessions.
@@ -140,6 +143,8 @@ pub struct NewGrant {
     pub max_connections: Option<i32>,
     /// How durable a statement's record is before it runs.
     pub audit_level: AuditLevel,
+    /// Hours in which it lets its user in.
+    pub schedule: Option<Schedule>,
     /// Why it is given.
     pub reason: String,
     /// Who gives it.
@@ -190,12 +195,14 @@ pub async fn lock_ends_in_txn(
 pub async fn insert_in_txn(txn: &Transaction<'_>, new: &NewGrant) -> Result<Grant, StoreError> {
     let sql = format!(
         "insert into grants (user_id, database_id, access_level, starts_at, expires_at, max_queries, max_bytes, \
-         block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, reason, created_by) \
-         values ($1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         block_copy, block_ddl, statement_timeout_ms, max_connections, audit_level, schedule, reason, created_by) \
+         values ($1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, $10, $11, $12, $15, $13, $14) \
          returning {COLUMNS}, {STATUS} as status"
     );
     let statement = txn.prepare_cached(&sql).await?;
-    let parameters: [&(dyn ToSql + Sync); 14] = [
+    let schedule = new.schedule.as_ref().map(serde_json::to_value);
+    let schedule = schedule.transpose().map_err(|error| malformed(&error))?;
+    let parameters: [&(dyn ToSql + Sync); 15] = [
         &new.user_id.0,
         &new.database_id.0,
         &new.access_level.as_str(),
@@ -210,6 +217,7 @@ pub async fn insert_in_txn(txn: &Transaction<'_>, new: &NewGrant) -> Result<Gran
         &new.audit_level.as_str(),
         &new.reason,
         &new.created_by.0,
+        &schedule,
     ];
     grant(&txn.query_one(&statement, &parameters).await?)
 }
@@ -320,6 +328,23 @@ impl Storage {
     }
 }
 
+/// The hours in a row.
+///
+/// # Errors
+/// When they are none.
+pub fn schedule(row: &Row) -> Result<Option<Schedule>, StoreError> {
+    let json: Option<serde_json::Value> = column(row, "schedule")?;
+    let schedule = json.map(serde_json::from_value).transpose();
+    schedule.map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &serde_json::Error) -> StoreError {
+    StoreError::Malformed {
+        column: "schedule",
+        reason: error.to_string(),
+    }
+}
+
 fn grant(row: &Row) -> Result<Grant, StoreError> {
     let max_connections: Option<i32> = column(row, "max_connections")?;
     Ok(Grant {
@@ -336,6 +361,7 @@ fn grant(row: &Row) -> Result<Grant, StoreError> {
         statement_timeout_ms: optional_count(row, "statement_timeout_ms")?,
         max_connections: max_connections.map(i32::unsigned_abs),
         audit_level: word(row, "audit_level")?,
+        schedule: schedule(row)?,
         reason: column(row, "reason")?,
         queries_used: super::count(row, "queries_reserved")?,
         bytes_used: super::count(row, "bytes_reserved")?,

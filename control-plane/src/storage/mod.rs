@@ -20,6 +20,7 @@ pub mod proxy_run;
 pub mod query;
 pub mod query_rows;
 pub mod quota;
+pub mod quota_claim;
 pub mod record;
 pub mod recovery;
 pub mod session_check;

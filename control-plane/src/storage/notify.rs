@@ -6,10 +6,12 @@ use deadpool_postgres::Transaction;
 use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Storage, StoreError};
 
 /// The channel of `LISTEN` and `NOTIFY`.
 pub const CHANNEL: &str = "pglens_change";
+
+const NOTIFY: &str = "select pg_notify($1, $2)";
 
 /// A change after which some sessions must not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,18 +27,48 @@ pub enum Change {
     SessionKilled(SessionId),
 }
 
+/// Word about the quotas of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaWord {
+    /// A session needs what others hold and do not use.
+    QuotaNeeded(GrantId),
+    /// Something was given back.
+    QuotaFreed(GrantId),
+    /// A good part is spent: statements and bytes so far.
+    QuotaNearlySpent(GrantId, u64, u64),
+}
+
+impl Storage {
+    /// Tells every replica about a grant's quotas.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn quota_tell(&self, word: &QuotaWord) -> Result<(), StoreError> {
+        let payload = payload(word)?;
+        let client = self.client().await?;
+        let statement = client.prepare_cached(NOTIFY).await?;
+        client.execute(&statement, &[&CHANNEL, &payload]).await?;
+        Ok(())
+    }
+}
+
 /// Tells every replica about `change`, once the transaction commits.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn change_in_txn(txn: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {
-    let payload = serde_json::to_string(change).map_err(|error| StoreError::Malformed {
-        column: "change",
-        reason: error.to_string(),
-    })?;
-    let statement = txn.prepare_cached("select pg_notify($1, $2)").await?;
+    let payload = payload(change)?;
+    let statement = txn.prepare_cached(NOTIFY).await?;
     txn.execute(&statement, &[&CHANNEL, &payload]).await?;
     Ok(())
+}
+
+fn payload(word: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(word).map_err(|error| StoreError::Malformed {
+        column: "change",
+        reason: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pglens_core::{GrantId, RunId, SessionId};
+use pglens_core::{RunId, SessionId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -18,13 +18,14 @@ const REGISTER: &str = "insert into proxy_runs \
      where proxy_runs.proxy_name = excluded.proxy_name \
      returning record_key_sealed";
 
-const SEEN: &str = "update proxy_runs set last_seen_at = now(), lost_at = null, active_sessions = $2 \
-     where run_id = $1";
+const SEEN: &str = "update proxy_runs set last_seen_at = now(), lost_at = null, active_sessions = $2, \
+       clock_skew_us = $3 - (extract(epoch from clock_timestamp()) * 1000000)::bigint \
+     where run_id = $1 returning clock_skew_us";
 
 const FETCH: &str = "select proxy_name, committed_sequence from proxy_runs where run_id = $1";
 
 const LIST: &str = "select r.run_id, r.proxy_name, r.hostname, r.version, r.started_at, r.last_seen_at, r.lost_at, \
-       r.committed_sequence, now() - r.last_seen_at < $3::float8 * interval '1 second' as is_attached, \
+       r.committed_sequence, r.clock_skew_us, now() - r.last_seen_at < $3::float8 * interval '1 second' as is_attached, \
        (select count(*) from connections c where c.run_id = r.run_id and c.ended_at is null) as active_sessions \
      from proxy_runs r where r.run_id < $1 order by r.run_id desc limit $2";
 
@@ -38,19 +39,12 @@ const MARK_LOST: &str = "update proxy_runs set lost_at = now(), active_sessions 
      where run_id = $1 and last_seen_at < now() - $2::float8 * interval '1 second' \
      returning proxy_name, hostname, last_seen_at, committed_sequence";
 
-/// The record is searched by its index on (connection_id, id), in every partition: it is seldom needed.
-const CLOSE_SESSIONS: &str = "with closing as ( \
-         update connections set ended_at = now(), end_reason = $2, audit_complete = false \
-         where run_id = $1 and ended_at is null and id <> all($3) \
-           and started_at <= now() - $4::float8 * interval '1 second' \
-         returning id, grant_id, queries_reserved, bytes_reserved, started_at) \
-     select c.id, c.grant_id, c.queries_reserved, c.bytes_reserved, \
-         coalesce(used.queries, 0) as queries_used, coalesce(used.bytes, 0)::bigint as bytes_used \
-     from closing c left join lateral ( \
-         select count(*) filter (where q.refusal = '') as queries, \
-             sum(q.bytes_out + case when q.kind = 'COPY' then q.bytes_in else 0 end) as bytes \
-         from queries q where q.connection_id = c.id) used on true \
-     order by c.id";
+/// What its sessions hold of quotas stays theirs until their record is complete: they may have spent it.
+const CLOSE_SESSIONS: &str = "update connections set ended_at = now(), end_reason = $2, audit_complete = false, \
+       quota_withheld = queries_reserved > 0 or bytes_reserved > 0 \
+     where run_id = $1 and ended_at is null and id <> all($3) \
+       and started_at <= now() - $4::float8 * interval '1 second' \
+     returning id";
 
 const RECORD_KEY: &str = "select proxy_name, record_key_sealed from proxy_runs where run_id = $1";
 
@@ -105,6 +99,8 @@ pub struct RunInfo {
     pub active_sessions: i64,
     /// All records up to this one are stored.
     pub committed_sequence: i64,
+    /// Its clock less that of the storage database.
+    pub clock_skew_us: Option<i64>,
 }
 
 /// A run that fell silent with open sessions.
@@ -121,24 +117,7 @@ pub struct LostRun {
     /// Records behind this one are missing.
     pub committed_sequence: i64,
     /// Its sessions, closed now.
-    pub sessions: Vec<LostSession>,
-}
-
-/// A session that was closed because its proxy is lost.
-#[derive(Debug)]
-pub struct LostSession {
-    /// Which one.
-    pub id: SessionId,
-    /// Whose quotas it holds.
-    pub grant_id: GrantId,
-    /// Statements handed out to it.
-    pub queries_reserved: i64,
-    /// Bytes handed out to it.
-    pub bytes_reserved: i64,
-    /// Statements its record shows.
-    pub queries_used: i64,
-    /// Bytes its record shows.
-    pub bytes_used: i64,
+    pub sessions: Vec<SessionId>,
 }
 
 impl Storage {
@@ -170,7 +149,7 @@ impl Storage {
         row.map(|row| column(&row, "record_key_sealed")).transpose()
     }
 
-    /// Notes that a run was heard of.
+    /// Notes that a run was heard of, and returns its clock less that of the storage database, in microseconds.
     ///
     /// # Errors
     /// When the database cannot be reached, or there is no such run.
@@ -178,16 +157,14 @@ impl Storage {
         &self,
         run_id: RunId,
         active_sessions: i32,
-    ) -> Result<(), StoreError> {
+        sent_at_unix_us: Option<i64>,
+    ) -> Result<Option<i64>, StoreError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(SEEN).await?;
-        match client
-            .execute(&statement, &[&run_id.0, &active_sessions])
-            .await?
-        {
-            0 => Err(StoreError::NotFound),
-            _ => Ok(()),
-        }
+        let row = client
+            .query_opt(&statement, &[&run_id.0, &active_sessions, &sent_at_unix_us])
+            .await?;
+        column(&row.ok_or(StoreError::NotFound)?, "clock_skew_us")
     }
 
     /// A run, if it is known.
@@ -305,7 +282,7 @@ pub async fn close_unheld_in_txn(
     run_id: RunId,
     held: &[SessionId],
     age: Duration,
-) -> Result<Vec<LostSession>, StoreError> {
+) -> Result<Vec<SessionId>, StoreError> {
     close_sessions(txn, run_id, "not_held", held, age).await
 }
 
@@ -315,24 +292,15 @@ async fn close_sessions(
     reason: &str,
     but: &[SessionId],
     age: Duration,
-) -> Result<Vec<LostSession>, StoreError> {
+) -> Result<Vec<SessionId>, StoreError> {
     let but: Vec<Uuid> = but.iter().map(|id| id.0).collect();
     let statement = txn.prepare_cached(CLOSE_SESSIONS).await?;
     let rows = txn
         .query(&statement, &[&run_id.0, &reason, &but, &age.as_secs_f64()])
         .await?;
-    rows.iter().map(lost_session).collect()
-}
-
-pub(super) fn lost_session(row: &Row) -> Result<LostSession, StoreError> {
-    Ok(LostSession {
-        id: SessionId(column(row, "id")?),
-        grant_id: GrantId(column(row, "grant_id")?),
-        queries_reserved: column(row, "queries_reserved")?,
-        bytes_reserved: column(row, "bytes_reserved")?,
-        queries_used: column(row, "queries_used")?,
-        bytes_used: column(row, "bytes_used")?,
-    })
+    rows.iter()
+        .map(|row| column(row, "id").map(SessionId))
+        .collect()
 }
 
 fn run_info(row: &Row) -> Result<RunInfo, StoreError> {
@@ -347,5 +315,6 @@ fn run_info(row: &Row) -> Result<RunInfo, StoreError> {
         is_attached: column(row, "is_attached")?,
         active_sessions: column(row, "active_sessions")?,
         committed_sequence: column(row, "committed_sequence")?,
+        clock_skew_us: column(row, "clock_skew_us")?,
     })
 }

@@ -1,26 +1,21 @@
 //! The quotas of grants: slices are handed out to sessions and given back, never beyond what the grant has.
 //!
 //! `grants.*_reserved` is what ended sessions spent plus what running ones hold. Every change of it happens under the
-//! lock of the grant's row, taken behind that of the session's.
+//! lock of the grant's row, taken behind those of the sessions'.
 
 use std::collections::BTreeMap;
 
-use pglens_core::{GrantId, RunId, SessionId};
+use pglens_core::{GrantId, RunId};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
-use super::proxy_run::LostSession;
-use super::{Storage, StoreError, Transaction, column, count, optional_count};
+use super::{StoreError, Transaction, column, count, optional_count};
 
-const LOCK_SESSION: &str = "select grant_id from connections \
-     where id = $1 and run_id = $2 and ended_at is null for no key update";
-
-const LOCK_GRANT: &str = "select max_queries, max_bytes, queries_reserved, bytes_reserved from grants where id = $1 \
-     for no key update";
+const LOCK_GRANT: &str = "select max_queries, max_bytes, queries_reserved, bytes_reserved, queries_nearly_spent, \
+       bytes_nearly_spent \
+     from grants where id = $1 for no key update";
 
 const TAKE_FROM_GRANT: &str = "update grants \
-     set queries_reserved = queries_reserved + $2, bytes_reserved = bytes_reserved + $3 where id = $1";
-
-const GIVE_TO_SESSION: &str = "update connections \
      set queries_reserved = queries_reserved + $2, bytes_reserved = bytes_reserved + $3 where id = $1";
 
 /// A run that comes back after it was lost may report more than was left for it: what was spent cannot be undone, and
@@ -32,8 +27,18 @@ const SETTLE_GRANT: &str = "update grants set \
            bytes_reserved::numeric + $3::bigint))::bigint \
      where id = $1";
 
+const LOCK_WITHHELD: &str = "select id, grant_id, queries_reserved, bytes_reserved from connections \
+     where run_id = $1 and quota_withheld order by id for no key update";
+
+/// The record is searched by its index on (connection_id, id), in every partition: it is seldom needed.
+const RECORDED_USE: &str = "select count(*) filter (where refusal = '' and kind <> 'SHOW GRANT') as queries, \
+       coalesce(sum(bytes_out + case when kind = 'COPY' then bytes_in else 0 end), 0)::bigint as bytes, \
+       coalesce(bool_or(duration_us is null or outcome_unknown), false) as has_unfinished \
+     from queries where connection_id = $1";
+
 const SETTLE_SESSIONS: &str = "update connections c \
-     set queries_reserved = s.queries, bytes_reserved = s.bytes \
+     set queries_reserved = s.queries, bytes_reserved = s.bytes, queries_told = s.queries, bytes_told = s.bytes, \
+       quota_withheld = false \
      from unnest($1::uuid[], $2::bigint[], $3::bigint[]) s (id, queries, bytes) where c.id = s.id";
 
 /// How a grant's quotas stand.
@@ -63,7 +68,34 @@ impl QuotaState {
         self.max_bytes
             .map(|max| max.saturating_sub(self.bytes_reserved))
     }
+
+    /// Takes what is given.
+    pub(super) fn reserve(&mut self, amount: QuotaAmount) {
+        self.queries_reserved = self.queries_reserved.saturating_add(amount.queries);
+        self.bytes_reserved = self.bytes_reserved.saturating_add(amount.bytes);
+    }
+
+    /// Takes back what was given and not spent.
+    pub(super) fn release(&mut self, amount: QuotaAmount) {
+        self.queries_reserved = self.queries_reserved.saturating_sub(amount.queries);
+        self.bytes_reserved = self.bytes_reserved.saturating_sub(amount.bytes);
+    }
+
+    /// Which quotas are nearly spent once `spent` is: statements, bytes.
+    #[must_use]
+    pub fn nearly_spent(&self, spent: QuotaAmount) -> (bool, bool) {
+        let is_near = |max: Option<u64>, spent: u64| {
+            max.is_some_and(|max| u128::from(spent) * 100 >= u128::from(max) * NEARLY_SPENT_PERCENT)
+        };
+        (
+            is_near(self.max_queries, spent.queries),
+            is_near(self.max_bytes, spent.bytes),
+        )
+    }
 }
+
+/// Part of a quota, in percent, at which it counts as nearly spent.
+const NEARLY_SPENT_PERCENT: u128 = 80;
 
 /// What is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +104,35 @@ pub struct QuotaAmount {
     pub queries: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl QuotaAmount {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            queries: self.queries.saturating_add(other.queries),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    /// What remains without `other`.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            queries: self.queries.saturating_sub(other.queries),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    /// No more of either than `bound` has.
+    #[must_use]
+    pub fn at_most(self, bound: Self) -> Self {
+        Self {
+            queries: self.queries.min(bound.queries),
+            bytes: self.bytes.min(bound.bytes),
+        }
+    }
 }
 
 /// Differences to the counters of grants, in the order of their ids, so that two transactions lock them alike.
@@ -103,42 +164,34 @@ impl Settlement {
     }
 }
 
-impl Storage {
-    /// Hands a slice to a session: `decide` sees how the grant stands and says how much. `None`: the run has no such
-    /// session, or it has ended.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn quota_reserve(
-        &self,
-        run_id: RunId,
-        session_id: SessionId,
-        decide: impl FnOnce(&QuotaState) -> QuotaAmount,
-    ) -> Result<Option<(QuotaState, QuotaAmount)>, StoreError> {
-        let mut client = self.client().await?;
-        let txn = client.transaction().await?;
-        let lock = txn.prepare_cached(LOCK_SESSION).await?;
-        let Some(session) = txn.query_opt(&lock, &[&session_id.0, &run_id.0]).await? else {
-            return Ok(None);
-        };
-        let grant_id = GrantId(column(&session, "grant_id")?);
-        let lock = txn.prepare_cached(LOCK_GRANT).await?;
-        let state = quota_state(&txn.query_one(&lock, &[&grant_id.0]).await?)?;
-        let amount = decide(&state);
-        take_in_txn(&txn, grant_id, amount).await?;
-        let give = txn.prepare_cached(GIVE_TO_SESSION).await?;
-        txn.execute(
-            &give,
-            &[
-                &session_id.0,
-                &signed(amount.queries),
-                &signed(amount.bytes),
-            ],
-        )
-        .await?;
-        txn.commit().await?;
-        Ok(Some((state, amount)))
-    }
+/// A grant's quotas, with its row locked.
+#[derive(Debug)]
+pub struct LockedQuotas {
+    /// How they stand.
+    pub state: QuotaState,
+    /// Which of them its sessions were told to be nearly spent: statements, bytes.
+    pub nearly_spent: (bool, bool),
+}
+
+/// Locks a grant's row for a change of its counters; `None`: there is none.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn lock_grant_in_txn(
+    txn: &Transaction<'_>,
+    grant_id: GrantId,
+) -> Result<Option<LockedQuotas>, StoreError> {
+    let lock = txn.prepare_cached(LOCK_GRANT).await?;
+    let Some(row) = txn.query_opt(&lock, &[&grant_id.0]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(LockedQuotas {
+        state: quota_state(&row)?,
+        nearly_spent: (
+            column(&row, "queries_nearly_spent")?,
+            column(&row, "bytes_nearly_spent")?,
+        ),
+    }))
 }
 
 /// Takes `amount` from a grant whose row the transaction holds. The schema refuses more than there is.
@@ -162,33 +215,46 @@ pub async fn take_in_txn(
     Ok(())
 }
 
-/// Settles the sessions of a lost run from what its record shows.
+/// Settles what sessions of a run withhold, whose record is complete. Bytes of a session with a statement whose end is
+/// not on record stay spent: nobody can say how many of them the client got.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn settle_lost_in_txn(
+pub async fn settle_withheld_in_txn(
     txn: &Transaction<'_>,
-    sessions: &[LostSession],
-) -> Result<(), StoreError> {
+    run_id: RunId,
+) -> Result<usize, StoreError> {
+    let lock = txn.prepare_cached(LOCK_WITHHELD).await?;
+    let locked = txn.query(&lock, &[&run_id.0]).await?;
+    if locked.is_empty() {
+        return Ok(0);
+    }
+    let (mut ids, mut queries, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     let mut settlement = Settlement::default();
-    for session in sessions {
-        let reserved = (session.queries_reserved, session.bytes_reserved);
-        settlement.add(
-            session.grant_id,
-            reserved,
-            (session.queries_used, session.bytes_used),
+    let recorded = txn.prepare_cached(RECORDED_USE).await?;
+    for session in &locked {
+        let id: Uuid = column(session, "id")?;
+        let reserved = (
+            column(session, "queries_reserved")?,
+            column(session, "bytes_reserved")?,
         );
+        let row = txn.query_one(&recorded, &[&id]).await?;
+        let used = (
+            column(&row, "queries")?,
+            match column(&row, "has_unfinished")? {
+                true => reserved.1,
+                false => column(&row, "bytes")?,
+            },
+        );
+        settlement.add(GrantId(column(session, "grant_id")?), reserved, used);
+        ids.push(id);
+        queries.push(used.0);
+        bytes.push(used.1);
     }
     settlement.apply_in_txn(txn).await?;
     let statement = txn.prepare_cached(SETTLE_SESSIONS).await?;
-    let ids: Vec<_> = sessions.iter().map(|session| session.id.0).collect();
-    let queries: Vec<_> = sessions
-        .iter()
-        .map(|session| session.queries_used)
-        .collect();
-    let bytes: Vec<_> = sessions.iter().map(|session| session.bytes_used).collect();
     txn.execute(&statement, &[&ids, &queries, &bytes]).await?;
-    Ok(())
+    Ok(locked.len())
 }
 
 /// A count as storage keeps it.

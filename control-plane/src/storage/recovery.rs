@@ -1,9 +1,8 @@
 //! The end of a run that died and whose record was completed afterwards.
 
-use pglens_core::RunId;
+use pglens_core::{RunId, SessionId};
 use uuid::Uuid;
 
-use super::proxy_run::{LostSession, lost_session};
 use super::{StoreError, Transaction, column};
 
 /// A run that comes back is not lost any more. The cursor says whether its record is there.
@@ -18,26 +17,19 @@ const LOCK_SESSIONS: &str = "select id from connections \
 const MARK_UNKNOWN: &str = "update queries set outcome_unknown = true \
      where connection_id = any($1) and duration_us is null";
 
-/// Rows may have been delivered that are not on record where a statement has no end.
-const CLOSE: &str = "with closing as ( \
-         update connections c set ended_at = coalesce(c.ended_at, now()), end_reason = 'proxy_restarted', \
-             audit_complete = $2 and c.refused_records = 0 and not exists ( \
-                 select from queries q where q.connection_id = c.id and q.duration_us is null) \
-         where c.id = any($1) \
-         returning c.id, c.grant_id, c.queries_reserved, c.bytes_reserved, c.audit_complete) \
-     select c.id, c.grant_id, c.queries_reserved, c.bytes_reserved, c.audit_complete, \
-         coalesce(used.queries, 0) as queries_used, coalesce(used.bytes, 0)::bigint as bytes_used \
-     from closing c left join lateral ( \
-         select count(*) filter (where q.refusal = '') as queries, \
-             sum(q.bytes_out + case when q.kind = 'COPY' then q.bytes_in else 0 end) as bytes \
-         from queries q where q.connection_id = c.id) used on true \
-     order by c.id";
+/// Rows may have been delivered that are not on record where a statement has no end. What sessions hold of quotas is
+/// withheld, so that it is settled from the record.
+const CLOSE: &str = "update connections c set ended_at = coalesce(c.ended_at, now()), end_reason = 'proxy_restarted', \
+         quota_withheld = c.quota_withheld or c.ended_at is null and (c.queries_reserved > 0 or c.bytes_reserved > 0), \
+         audit_complete = $2 and c.refused_records = 0 and not exists ( \
+             select from queries q where q.connection_id = c.id and q.duration_us is null) \
+     where c.id = any($1) returning c.id, c.audit_complete";
 
 /// What became of the sessions of a run.
 #[derive(Debug, Default)]
 pub struct ClosedRun {
-    /// All that are closed now, with what their record shows.
-    pub sessions: Vec<LostSession>,
+    /// All that are closed now. Their quotas are withheld until they are settled.
+    pub sessions: Vec<SessionId>,
     /// So many of them may lack records.
     pub incomplete: usize,
 }
@@ -72,7 +64,7 @@ pub async fn close_recovered_in_txn(
     let mut closed = ClosedRun::default();
     for row in txn.query(&close, &[&ids, &is_complete]).await? {
         closed.incomplete += usize::from(!column::<bool>(&row, "audit_complete")?);
-        closed.sessions.push(lost_session(&row)?);
+        closed.sessions.push(SessionId(column(&row, "id")?));
     }
     Ok(Some(closed))
 }

@@ -9,7 +9,8 @@ use super::notify::Change;
 use super::{Storage, StoreError, column, word};
 
 /// Sessions of the runs given that must end, within the bounds of a change when there is one.
-const LIST: &str = "select id, run_id, grant_id, reason, at, by_name from ( \
+const LIST: &str = "select id, run_id, grant_id, reason, at, by_name, \
+       (extract(epoch from clock_timestamp() - at) * 1000000)::bigint as age_us from ( \
        select c.id, c.run_id, c.grant_id, \
          case when c.kill_requested_at is not null then 'killed' \
               when u.deleted_at is not null then 'user_deleted' \
@@ -18,13 +19,19 @@ const LIST: &str = "select id, run_id, grant_id, reason, at, by_name from ( \
               when d.is_disabled then 'database_disabled' \
               when g.revoked_at is not null then 'grant_revoked' \
               when g.expires_at <= now() then 'grant_expired' \
+              when c.window_ends_at <= now() then 'window_closed' \
               when u.password_changed_at > c.started_at then 'password_changed' \
               when d.target_changed_at > c.started_at then 'database_changed' end as reason, \
          case when c.kill_requested_at is not null then c.kill_requested_at \
               when u.deleted_at is not null then u.deleted_at \
+              when u.is_disabled then u.updated_at \
               when d.deleted_at is not null then d.deleted_at \
+              when d.is_disabled then d.updated_at \
               when g.revoked_at is not null then g.revoked_at \
-              when g.expires_at <= now() then g.expires_at end as at, \
+              when g.expires_at <= now() then g.expires_at \
+              when c.window_ends_at <= now() then c.window_ends_at \
+              when u.password_changed_at > c.started_at then u.password_changed_at \
+              when d.target_changed_at > c.started_at then d.target_changed_at end as at, \
          (select username from users b where b.id = coalesce(c.kill_requested_by, g.revoked_by)) as by_name \
        from connections c join users u on u.id = c.user_id join databases d on d.id = c.database_id \
          join grants g on g.id = c.grant_id \
@@ -55,6 +62,8 @@ pub enum EndReason {
     GrantRevoked,
     /// Its grant is over.
     GrantExpired,
+    /// The hours of its grant are over.
+    WindowClosed,
     /// It was opened with an earlier password.
     PasswordChanged,
     /// Its database has another target now.
@@ -65,7 +74,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason that storage can give.
-    const OF_STORAGE: [Self; 9] = [
+    const OF_STORAGE: [Self; 10] = [
         Self::Killed,
         Self::UserDeleted,
         Self::UserDisabled,
@@ -73,6 +82,7 @@ impl EndReason {
         Self::DatabaseDisabled,
         Self::GrantRevoked,
         Self::GrantExpired,
+        Self::WindowClosed,
         Self::PasswordChanged,
         Self::DatabaseChanged,
     ];
@@ -88,6 +98,7 @@ impl EndReason {
             Self::DatabaseDisabled => "database_disabled",
             Self::GrantRevoked => "grant_revoked",
             Self::GrantExpired => "grant_expired",
+            Self::WindowClosed => "window_closed",
             Self::PasswordChanged => "password_changed",
             Self::DatabaseChanged => "database_changed",
             Self::Unknown => "unknown",
@@ -119,6 +130,8 @@ pub struct DoomedSession {
     pub reason: EndReason,
     /// Since when; absent where nobody wrote it down.
     pub at: Option<DateTime<Utc>>,
+    /// How long ago that was, by the storage database's clock alone, in microseconds.
+    pub age_us: Option<i64>,
     /// Who did it, where it was somebody.
     pub by: Option<String>,
 }
@@ -179,6 +192,7 @@ fn doomed(row: &Row) -> Result<DoomedSession, StoreError> {
         grant_id: GrantId(column(row, "grant_id")?),
         reason: word(row, "reason")?,
         at: column(row, "at")?,
+        age_us: column(row, "age_us")?,
         by: column(row, "by_name")?,
     })
 }

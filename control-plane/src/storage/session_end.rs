@@ -25,7 +25,8 @@ const LOCK_ENDING: &str = "select id, grant_id, queries_reserved, bytes_reserved
 const END_SESSIONS: &str = "update connections c set ended_at = e.ended_at, end_reason = e.reason, \
        sqlstate = nullif(e.sqlstate, ''), bytes_in = greatest(c.bytes_in, e.bytes_in), \
        bytes_out = greatest(c.bytes_out, e.bytes_out), queries_reserved = e.queries_used, \
-       bytes_reserved = e.bytes_used, audit_complete = (c.refused_records = 0) \
+       bytes_reserved = e.bytes_used, queries_told = e.queries_used, bytes_told = e.bytes_used, \
+       quota_withheld = false, audit_complete = (c.refused_records = 0) \
      from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], \
          $8::bigint[]) \
        e (id, ended_at, reason, sqlstate, bytes_in, bytes_out, queries_used, bytes_used) \

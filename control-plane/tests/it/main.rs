@@ -19,6 +19,7 @@ mod login;
 mod openapi;
 mod planes;
 mod proxies;
+mod quotas;
 mod reading;
 mod record;
 mod records;

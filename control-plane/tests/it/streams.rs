@@ -45,37 +45,26 @@ impl Attachment {
     }
 
     pub(crate) async fn heartbeat(&mut self) -> Down {
-        send_up(&self.sender, Up::Heartbeat(v1::Heartbeat::default())).await;
+        self.heartbeat_sent().await;
         self.next().await
     }
 
-    pub(crate) async fn ask_quota(
-        &self,
-        request_id: u64,
-        session_id: &[u8],
-        queries: u64,
-        bytes: u64,
-    ) {
-        let session_id = session_id.to_vec();
-        let request = v1::QuotaRequest {
-            request_id,
-            session_id,
-            queries,
-            bytes,
-        };
+    pub(crate) async fn heartbeat_sent(&self) {
+        send_up(&self.sender, Up::Heartbeat(v1::Heartbeat::default())).await;
+    }
+
+    pub(crate) async fn ask_quota(&self, request: v1::QuotaRequest) {
         send_up(&self.sender, Up::QuotaRequest(request)).await;
     }
 
-    pub(crate) async fn quota(
-        &mut self,
-        session_id: &[u8],
-        queries: u64,
-        bytes: u64,
-    ) -> v1::QuotaSlice {
-        self.ask_quota(1, session_id, queries, bytes).await;
-        match self.next().await {
-            Down::QuotaSlice(slice) => slice,
-            other => panic!("{other:?}"),
+    /// The next answer to a request for quota, and what else was said before it.
+    pub(crate) async fn slice(&mut self) -> (v1::QuotaSlice, Vec<Down>) {
+        let mut before = Vec::new();
+        loop {
+            match self.next().await {
+                Down::QuotaSlice(slice) => return (slice, before),
+                other => before.push(other),
+            }
         }
     }
 }

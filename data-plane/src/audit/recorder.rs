@@ -336,7 +336,8 @@ impl Recorder {
     }
 
     /// Ends the record of the session.
-    pub(crate) fn end_session(&mut self, reason: &str, sqlstate: &str, used: Used) {
+    pub(crate) fn end_session(&mut self, reason: &'static str, sqlstate: &str, used: Used) {
+        self.metrics.session_ended(reason);
         self.flush_end();
         self.count_bytes();
         self.outbox.push(&SessionEnded {

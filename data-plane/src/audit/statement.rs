@@ -62,6 +62,12 @@ pub(crate) struct Promised {
     pub(super) announced: Option<Uuid>,
 }
 
+impl Promised {
+    pub(crate) fn kind(&self) -> &'static str {
+        self.facts.kind
+    }
+}
+
 impl Drop for Promised {
     fn drop(&mut self) {
         if let Some(query_id) = self.announced {

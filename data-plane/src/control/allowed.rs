@@ -1,6 +1,7 @@
 //! The decision that lets a session in, checked field by field.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pglens_core::{
     AccessLevel, AuditLevel, DatabaseId, GrantId, Secret, SessionId, SslMode, UserId,
@@ -9,6 +10,8 @@ use pglens_rpc::convert::{self, InvalidField};
 use pglens_rpc::v1;
 
 use crate::audit::capture::CaptureLimits;
+use crate::policy::Quota;
+use crate::policy::quota::SharedQuota;
 
 /// A session that may be opened.
 #[derive(Debug)]
@@ -31,6 +34,13 @@ pub(crate) struct Grant {
     pub(crate) access_level: AccessLevel,
     /// From the moment the decision arrived.
     pub(crate) expires_in: Duration,
+    pub(crate) starts_at_unix_us: i64,
+    pub(crate) expires_at_unix_us: i64,
+    /// The hours of the grant end in so long, at that time.
+    pub(crate) window: Option<(Duration, i64)>,
+    /// The hours in words; empty: any.
+    pub(crate) schedule: String,
+    pub(crate) max_connections: Option<u32>,
     pub(crate) max_queries: Option<u64>,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) block_copy: bool,
@@ -49,6 +59,15 @@ pub(crate) struct Target {
     pub(crate) password: Secret<String>,
     pub(crate) ssl_mode: SslMode,
     pub(crate) root_certificate: Option<String>,
+}
+
+impl Allowed {
+    /// The session's share of the grant's quotas, if there are any.
+    pub(crate) fn shared_quota(&self, now: Instant) -> Option<Arc<SharedQuota>> {
+        let max = (self.grant.max_queries, self.grant.max_bytes);
+        let session_id = self.session_id.to_wire();
+        Quota::shared(session_id, self.grant.id, max, &self.quota, now)
+    }
 }
 
 impl TryFrom<v1::Allow> for Allowed {
@@ -93,12 +112,19 @@ impl TryFrom<v1::Grant> for Grant {
             id: GrantId(grant.id),
             access_level: grant.access_level().try_into()?,
             expires_in: Duration::from_millis(grant.expires_in_ms),
+            starts_at_unix_us: grant.starts_at_unix_us,
+            expires_at_unix_us: grant.expires_at_unix_us,
+            window: grant
+                .window_ends_in_ms
+                .map(|ms| (Duration::from_millis(ms), grant.window_ends_at_unix_us)),
+            max_connections: grant.max_connections,
             max_queries: grant.max_queries,
             max_bytes: grant.max_bytes,
             block_copy: grant.block_copy,
             block_ddl: grant.block_ddl,
             audit_level: grant.audit_level().try_into()?,
             statement_timeout: grant.statement_timeout_ms.map(Duration::from_millis),
+            schedule: grant.schedule,
         })
     }
 }

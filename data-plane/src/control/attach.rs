@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pglens_core::{RunId, Secret, SessionId};
+use pglens_core::{GrantId, RunId, Secret, SessionId};
 use pglens_rpc::convert;
 use pglens_rpc::v1;
 use pglens_rpc::v1::control_message::Message as Down;
@@ -36,6 +36,16 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 const UP_QUEUE: usize = 256;
 /// A heartbeat interval of zero would be a busy loop.
 const SHORTEST_HEARTBEAT_MS: u64 = 100;
+
+/// With every such heartbeat all sessions are named: a login that was lost on its way here is found by it.
+const SESSION_LIST_BEATS: u32 = 12;
+
+/// What sessions have to say to the control plane.
+pub(crate) struct News {
+    pub(crate) quota_requests: mpsc::Receiver<v1::QuotaRequest>,
+    /// Sessions that were terminated and have ended.
+    pub(crate) ended: mpsc::Receiver<SessionId>,
+}
 
 /// What the attach loop works with.
 pub(crate) struct Attach {
@@ -78,15 +88,11 @@ enum AttachError {
 
 impl Attach {
     /// Keeps attached until `shutdown` is cancelled.
-    pub(crate) async fn run(
-        self,
-        mut quota_requests: mpsc::Receiver<v1::QuotaRequest>,
-        shutdown: CancellationToken,
-    ) {
+    pub(crate) async fn run(self, mut news: News, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         loop {
             for (index, plane) in self.planes.in_order() {
-                let attached = self.attached(index, plane, &mut backoff, &mut quota_requests);
+                let attached = self.attached(index, plane, &mut backoff, &mut news);
                 let ended = tokio::select! {
                     () = shutdown.cancelled() => return,
                     ended = attached => ended,
@@ -108,7 +114,7 @@ impl Attach {
         index: usize,
         plane: ControlPlane,
         backoff: &mut Backoff,
-        quota_requests: &mut mpsc::Receiver<v1::QuotaRequest>,
+        news: &mut News,
     ) -> AttachError {
         let url = plane.url.clone();
         let (up, welcome, mut down) = match self.open(plane).await {
@@ -132,12 +138,17 @@ impl Attach {
         let mut heartbeat = tokio::time::interval(interval);
         let silence = interval * MISSED_HEARTBEATS;
         let mut heard = tokio::time::Instant::now();
+        let mut beats = 0_u32;
         loop {
             tokio::select! {
                 message = down.message() => match message {
                     Ok(Some(message)) => {
                         heard = tokio::time::Instant::now();
-                        self.take(message);
+                        if let Some(answer) = self.take(message)
+                            && up.send(message_up(answer)).await.is_err()
+                        {
+                            return AttachError::Closed { url };
+                        }
                     }
                     Ok(None) => return AttachError::Closed { url },
                     Err(status) => return AttachError::status(url, status),
@@ -146,11 +157,22 @@ impl Attach {
                     if heard.elapsed() > silence {
                         return AttachError::Silent { url, after: silence };
                     }
-                    if up.try_send(message_up(Up::Heartbeat(self.heartbeat()))).is_err() {
+                    if up.try_send(message_up(Up::Heartbeat(self.heartbeat(beats)))).is_err() {
                         return AttachError::Silent { url, after: silence };
                     }
+                    beats = beats.wrapping_add(1);
                 }
-                Some(request) = quota_requests.recv() => {
+                Some(session_id) = news.ended.recv() => {
+                    let mut session_ids = vec![session_id.to_wire()];
+                    while let Ok(session_id) = news.ended.try_recv() {
+                        session_ids.push(session_id.to_wire());
+                    }
+                    let ended = Up::SessionsEnded(v1::SessionsEnded { session_ids });
+                    if up.send(message_up(ended)).await.is_err() {
+                        return AttachError::Closed { url };
+                    }
+                }
+                Some(request) = news.quota_requests.recv() => {
                     // Lost when the stream breaks: the session asks again.
                     if up.send(message_up(Up::QuotaRequest(request))).await.is_err() {
                         return AttachError::Closed { url };
@@ -201,17 +223,27 @@ impl Attach {
         }
     }
 
-    fn heartbeat(&self) -> v1::Heartbeat {
+    fn heartbeat(&self, beats: u32) -> v1::Heartbeat {
+        // Before the depth of the outbox: what has ended by then is in it.
+        let lists_sessions = beats % SESSION_LIST_BEATS == SESSION_LIST_BEATS - 1;
+        let sessions = if lists_sessions {
+            self.registry.session_ids()
+        } else {
+            Vec::new()
+        };
         let depth = self.outbox.depth();
         v1::Heartbeat {
             sent_at_unix_us: unix_us(),
             active_sessions: u32::try_from(self.registry.session_count()).unwrap_or(u32::MAX),
             unacknowledged_records: depth.records,
             unacknowledged_bytes: depth.bytes,
+            session_ids: sessions.into_iter().map(SessionId::to_wire).collect(),
+            lists_sessions,
         }
     }
 
-    fn take(&self, message: v1::ControlMessage) {
+    /// Does what the control plane says, and returns what it is answered at once.
+    fn take(&self, message: v1::ControlMessage) -> Option<Up> {
         let now = Instant::now();
         match message.message {
             Some(Down::LeaseExtension(lease)) => {
@@ -219,9 +251,15 @@ impl Attach {
                     .extend(now, Duration::from_millis(lease.lease_ms));
             }
             Some(Down::QuotaSlice(slice)) => match convert::session_id(&slice.session_id) {
-                Ok(session_id) => self.registry.quota_slice(session_id, slice),
+                Ok(session_id) => self.registry.quota_slice(session_id, &slice, now),
                 Err(error) => tracing::warn!(%error, "quota slice not understood"),
             },
+            Some(Down::QuotaRecall(recall)) => {
+                let sessions = self.registry.recall(GrantId(recall.grant_id));
+                let report = v1::QuotaReport { sessions };
+                return (!report.sessions.is_empty()).then_some(Up::QuotaReport(report));
+            }
+            Some(Down::GrantSpent(spent)) => self.registry.grant_spent(&spent),
             Some(Down::Terminate(terminate)) => self.terminate(&terminate, now),
             Some(Down::Drain(drain)) => {
                 tracing::info!(grace_ms = drain.grace_ms, "asked to drain");
@@ -232,6 +270,7 @@ impl Attach {
                 tracing::warn!("control message not understood");
             }
         }
+        None
     }
 
     fn terminate(&self, terminate: &v1::Terminate, now: Instant) {

@@ -6,16 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pglens_core::SessionId;
+use pglens_core::{GrantId, SessionId};
 use pglens_rpc::v1;
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, watch};
 
+use crate::policy::quota::SharedQuota;
 use crate::upstream::CancelKey;
 
-/// Two requests of a session are under way at most, one for statements and one for bytes; answers to requests that
-/// were given up may come on top.
-const SLICE_QUEUE: usize = 8;
 /// Longer than any login can take, so that a `terminate` which overtakes the `allow` is still known.
 const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(120);
 /// Ids are 16 bytes; this bounds the memory of a control plane that terminates sessions we never had.
@@ -42,6 +40,7 @@ impl Termination {
             v1::TerminateReason::DatabaseDisabled => "database_disabled",
             v1::TerminateReason::PasswordChanged => "password_changed",
             v1::TerminateReason::UnknownSession => "unknown_session",
+            v1::TerminateReason::WindowClosed => "window_closed",
         }
     }
 }
@@ -50,7 +49,8 @@ impl Termination {
 #[derive(Debug)]
 pub(crate) struct SessionMessages {
     pub(crate) termination: watch::Receiver<Option<Termination>>,
-    pub(crate) slices: mpsc::Receiver<v1::QuotaSlice>,
+    /// `None`: the grant has no quota.
+    pub(crate) quota: Option<Arc<SharedQuota>>,
 }
 
 /// What a session shows of itself to cancel requests.
@@ -80,6 +80,17 @@ pub(crate) struct CancelInProgress {
     pub(crate) target: Arc<CancelKey>,
 }
 
+impl CancelInProgress {
+    /// One that the proxy makes itself: until it is dropped, no new statement starts.
+    pub(crate) fn begin(activity: &Arc<Activity>, target: &Arc<CancelKey>) -> Self {
+        activity.cancels.fetch_add(1, Ordering::SeqCst);
+        Self {
+            activity: Arc::clone(activity),
+            target: Arc::clone(target),
+        }
+    }
+}
+
 impl Drop for CancelInProgress {
     fn drop(&mut self) {
         self.activity.cancels.fetch_sub(1, Ordering::SeqCst);
@@ -98,7 +109,7 @@ struct State {
 #[derive(Debug)]
 struct Handle {
     termination: watch::Sender<Option<Termination>>,
-    slices: mpsc::Sender<v1::QuotaSlice>,
+    quota: Option<Arc<SharedQuota>>,
 }
 
 #[derive(Debug)]
@@ -110,12 +121,21 @@ struct CancelEntry {
 }
 
 /// All sessions that were allowed and have not ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<State>,
+    /// Hears of terminated sessions that have ended.
+    ended: mpsc::Sender<SessionId>,
 }
 
 impl Registry {
+    pub(crate) fn new(ended: mpsc::Sender<SessionId>) -> Self {
+        Self {
+            state: Mutex::default(),
+            ended,
+        }
+    }
+
     /// Enters a session that was just allowed.
     ///
     /// # Errors
@@ -123,10 +143,10 @@ impl Registry {
     pub(crate) fn register(
         self: &Arc<Self>,
         session_id: SessionId,
+        quota: Option<Arc<SharedQuota>>,
         now: Instant,
     ) -> Result<(Registration, SessionMessages), Termination> {
         let (termination, termination_receiver) = watch::channel(None);
-        let (slices, slices_receiver) = mpsc::channel(SLICE_QUEUE);
         let mut state = self.state.lock();
         state.forget_old_tombstones(now);
         if let Some((_, termination)) = state.tombstones.get(&session_id) {
@@ -134,7 +154,7 @@ impl Registry {
         }
         let handle = Handle {
             termination,
-            slices,
+            quota: quota.clone(),
         };
         state.sessions.insert(session_id, handle);
         drop(state);
@@ -146,7 +166,7 @@ impl Registry {
         };
         let messages = SessionMessages {
             termination: termination_receiver,
-            slices: slices_receiver,
+            quota,
         };
         Ok((registration, messages))
     }
@@ -173,14 +193,33 @@ impl Registry {
     }
 
     /// Hands a quota slice to its session. One for a session that has ended comes back to the grant by its accounts.
-    pub(crate) fn quota_slice(&self, session_id: SessionId, slice: v1::QuotaSlice) {
+    pub(crate) fn quota_slice(&self, session_id: SessionId, slice: &v1::QuotaSlice, now: Instant) {
         let state = self.state.lock();
         if let Some(handle) = state.sessions.get(&session_id)
-            && handle.slices.try_send(slice).is_err()
+            && let Some(quota) = &handle.quota
         {
-            // The session asks again when its request gets no answer.
-            tracing::warn!(session.id = %session_id, "quota slice not taken, too many wait");
+            quota.add(slice, now);
         }
+    }
+
+    /// Takes back what sessions of the grant hold and do not need, and says how they stand.
+    pub(crate) fn recall(&self, grant_id: GrantId) -> Vec<v1::QuotaRequest> {
+        let quotas = self.quotas_of(grant_id);
+        quotas.iter().filter_map(|quota| quota.recall()).collect()
+    }
+
+    /// Tells the sessions of a grant what all of them have spent.
+    pub(crate) fn grant_spent(&self, spent: &v1::GrantSpent) {
+        for quota in self.quotas_of(GrantId(spent.grant_id)) {
+            quota.hear_total(spent);
+        }
+    }
+
+    fn quotas_of(&self, grant_id: GrantId) -> Vec<Arc<SharedQuota>> {
+        let state = self.state.lock();
+        let quotas = state.sessions.values().filter_map(|one| one.quota.as_ref());
+        let of_grant = quotas.filter(|quota| quota.grant_id() == grant_id);
+        of_grant.map(Arc::clone).collect()
     }
 
     pub(crate) fn session_ids(&self) -> Vec<SessionId> {
@@ -256,7 +295,12 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
-        state.sessions.remove(&self.session_id);
+        if let Some(handle) = state.sessions.remove(&self.session_id)
+            && handle.termination.borrow().is_some()
+        {
+            // Only its timing is lost when nobody listens.
+            let _timed = self.registry.ended.try_send(self.session_id);
+        }
         let Some(process_id) = self.process_id else {
             return;
         };

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use pglens_core::{AccessLevel, ErrorCode};
 use pglens_policy::{Analysis, AnalysisCache, ControlGuard, ReadGuard, Refusal};
 
+use super::quota::Left;
+use super::substitute;
+use crate::clock::rfc3339;
 use crate::control::allowed::Grant;
 
 /// What of a statement is recorded must fit into one message to the control plane with room to spare.
@@ -16,6 +19,7 @@ pub(crate) struct Judge {
     cache: AnalysisCache,
     level: AccessLevel,
     controls: ControlGuard,
+    grant: Arc<Grant>,
 }
 
 /// A text with what is known of it and whether it may run.
@@ -25,6 +29,25 @@ pub(crate) struct Judged {
     pub(crate) text: Arc<str>,
     pub(crate) analysis: Arc<Analysis>,
     pub(crate) verdict: Result<(), Refusal>,
+    /// What the target gets in its place.
+    pub(crate) substitute: Option<Substitute>,
+}
+
+impl Judged {
+    /// It asks PgLens, not the target: no quota counts it.
+    pub(crate) fn is_free(&self) -> bool {
+        self.substitute.as_ref().is_some_and(|one| one.is_free)
+    }
+}
+
+/// Another text for the target.
+#[derive(Debug)]
+pub(crate) struct Substitute {
+    pub(crate) text: String,
+    /// What the client is told about it.
+    pub(crate) notice: Option<String>,
+    /// It asks PgLens, not the target: no quota counts it.
+    pub(crate) is_free: bool,
 }
 
 impl Judge {
@@ -36,6 +59,7 @@ impl Judge {
                 block_copy: grant.block_copy,
                 block_ddl: grant.block_ddl,
             },
+            grant: Arc::new(grant.clone()),
         }
     }
 
@@ -43,17 +67,53 @@ impl Judge {
         self.level == AccessLevel::Read
     }
 
-    /// Judges the text of a Query or Parse message.
-    pub(crate) fn text(&self, bytes: &[u8]) -> Judged {
+    pub(crate) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Judges the text of a Query or Parse message; `left` is asked for what is left of the quotas.
+    pub(crate) fn text(&self, bytes: &[u8], left: impl FnOnce() -> Left) -> Judged {
+        if substitute::is_show_grant(bytes) {
+            return self.show_grant(bytes, left());
+        }
         let text: Arc<str> = String::from_utf8_lossy(bytes).into();
         let analysis = self.cache.get(&text);
         let is_utf8 = text.as_bytes() == bytes;
         let verdict = self.verdict(&analysis, is_utf8);
         Judged {
+            substitute: self.lowered_timeout(&text),
             text,
             analysis,
             verdict,
         }
+    }
+
+    /// What the grant is and what is left of it. The guards have nothing to say: the text that runs is ours.
+    fn show_grant(&self, bytes: &[u8], left: Left) -> Judged {
+        Judged {
+            text: String::from_utf8_lossy(bytes).into(),
+            analysis: self.cache.get(&Arc::from("show server_version")),
+            verdict: Ok(()),
+            substitute: Some(Substitute {
+                text: substitute::grant_row(&self.grant, left),
+                notice: None,
+                is_free: true,
+            }),
+        }
+    }
+
+    fn lowered_timeout(&self, text: &str) -> Option<Substitute> {
+        let limit = self.grant.statement_timeout?;
+        let text = substitute::lowered_timeout(text, limit)?;
+        let notice = format!(
+            "statement_timeout is {} ms, the most that the grant allows",
+            limit.as_millis()
+        );
+        Some(Substitute {
+            text,
+            notice: Some(notice),
+            is_free: false,
+        })
     }
 
     fn verdict(&self, analysis: &Analysis, is_utf8: bool) -> Result<(), Refusal> {
@@ -136,13 +196,29 @@ pub(crate) fn several_under_strict() -> Refusal {
 }
 
 /// The grant's statements are used up.
-pub(crate) fn queries_spent() -> Refusal {
+pub(crate) fn queries_spent(grant: &Grant) -> Refusal {
     Refusal {
         rule: "quota.queries",
         code: ErrorCode::QuotaSpent,
         message: "the statement quota of this grant is spent".to_owned(),
-        detail: None,
+        detail: Some(format!(
+            "Grant {} allows {} statements in all, until {}.",
+            grant.id,
+            grant.max_queries.unwrap_or(0),
+            rfc3339(grant.expires_at_unix_us)
+        )),
         hint: Some("Ask for another grant.".to_owned()),
+    }
+}
+
+/// The grant has statements left that no session can use now.
+pub(crate) fn queries_withheld() -> Refusal {
+    Refusal {
+        rule: "quota.withheld",
+        code: ErrorCode::QuotaSpent,
+        message: "no more statements of the grant's quota can be had now".to_owned(),
+        detail: Some("The rest is held by sessions of proxies that do not answer.".to_owned()),
+        hint: Some("It comes back when these proxies do, and their record is complete.".to_owned()),
     }
 }
 

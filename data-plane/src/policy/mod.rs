@@ -2,6 +2,7 @@
 
 pub(crate) mod judge;
 pub(crate) mod quota;
+pub(crate) mod substitute;
 
 pub(crate) use judge::Judge;
 pub(crate) use quota::Quota;

@@ -12,7 +12,7 @@ use pglens_wire::startup::StartupMessage;
 use super::SessionDeps;
 use super::authenticate::Login;
 use super::relay::tripwire::guarded_change;
-use super::relay::{Ending, Engine, Relay, Signals, Timers};
+use super::relay::{Ending, Engine, Relay, Signals, Terms, Timers, Watchdog};
 use super::report::ClientError;
 use crate::audit::Recorder;
 use crate::control::{Registration, SessionMessages};
@@ -188,7 +188,7 @@ pub(crate) fn relay(
 ) -> (Relay, Signals) {
     let allowed = login.allowed;
     let judge = Judge::new(deps.analyses.clone(), &allowed.grant);
-    let quota = Quota::new(allowed.session_id.to_wire(), &allowed.quota, allowed_at);
+    let quota = Quota::new(messages.quota.clone());
     let engine = Engine::new(
         judge,
         recorder,
@@ -197,8 +197,13 @@ pub(crate) fn relay(
         target.status,
     );
     let lease = Arc::clone(&deps.lease);
-    let timers = Timers::new(allowed_at, allowed.grant.expires_in, lease);
-    let relay = Relay::new(login.client, target.connection, engine, timers);
+    let timers = Timers::new(allowed_at, Terms::from(&allowed.grant), lease);
+    let watchdog = Watchdog::new(
+        allowed.grant.statement_timeout,
+        target.cancel_key,
+        registration.activity(),
+    );
+    let relay = Relay::new(login.client, target.connection, engine, timers, watchdog);
     let signals = Signals {
         messages,
         quota_requests: deps.quota_requests.clone(),

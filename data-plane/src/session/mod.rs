@@ -120,7 +120,10 @@ async fn session(
     };
     drop(starting);
     let _counted = deps.metrics.session();
-    let registered = deps.registry.register(login.allowed.session_id, allowed_at);
+    let quota = login.allowed.shared_quota(allowed_at);
+    let registered = deps
+        .registry
+        .register(login.allowed.session_id, quota, allowed_at);
     let (mut registration, messages) = match registered {
         Ok(registered) => registered,
         Err(termination) => {

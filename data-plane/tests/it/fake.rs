@@ -33,7 +33,7 @@ pub(crate) struct Terms {
     pub(crate) target: v1::Target,
     pub(crate) quota: v1::QuotaSlice,
     pub(crate) lease_ms: u64,
-    /// What further requests for quota get; what is left after each is what is there.
+    /// What there is for one session beyond its first slice.
     pub(crate) more_queries: u64,
     pub(crate) more_bytes: u64,
 }
@@ -72,6 +72,9 @@ pub(crate) struct State {
     /// Runs whose key was asked for, and those that were said to be done.
     pub(crate) recovered: Vec<Vec<u8>>,
     pub(crate) recoveries: Vec<v1::FinishRecoveryRequest>,
+    pub(crate) quota_reports: Vec<v1::QuotaReport>,
+    /// Sessions that were terminated and have ended.
+    pub(crate) ended: Vec<Vec<u8>>,
     down: Vec<mpsc::Sender<Result<v1::ControlMessage, Status>>>,
 }
 

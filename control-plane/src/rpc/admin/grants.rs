@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::error::ServiceError;
 use crate::rpc::{caller, non_empty, page};
 use crate::service::grants::{self, CreateGrant, Grant, GrantFilter};
+use crate::service::schedule::{Schedule, Window};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ fn grant(grant: Grant) -> v1::GrantInfo {
         max_connections: grant.max_connections,
         audit_level: v1::AuditLevel::from(grant.audit_level).into(),
         reason: grant.reason,
+        schedule: grant.schedule.map(schedule),
         queries_used: grant.queries_used,
         bytes_used: grant.bytes_used,
         status: grant.status.as_str().to_owned(),
@@ -40,6 +42,22 @@ fn grant(grant: Grant) -> v1::GrantInfo {
         created_by: grant.created_by.0,
         revoked_at: grant.revoked_at.map(timestamp),
         revoked_by: grant.revoked_by.map_or(0, |id| id.0),
+    }
+}
+
+fn schedule(schedule: Schedule) -> v1::Schedule {
+    let window = |Window { days, from, until }| v1::ScheduleWindow { days, from, until };
+    v1::Schedule {
+        time_zone: schedule.time_zone,
+        windows: schedule.windows.into_iter().map(window).collect(),
+    }
+}
+
+fn new_schedule(schedule: v1::Schedule) -> Schedule {
+    let window = |v1::ScheduleWindow { days, from, until }| Window { days, from, until };
+    Schedule {
+        time_zone: schedule.time_zone,
+        windows: schedule.windows.into_iter().map(window).collect(),
     }
 }
 
@@ -73,6 +91,7 @@ fn new_grant(request: v1::CreateGrantRequest) -> Result<CreateGrant, InvalidFiel
         statement_timeout_ms: request.statement_timeout_ms,
         max_connections: request.max_connections,
         audit_level,
+        schedule: request.schedule.map(new_schedule),
         reason: request.reason,
     })
 }

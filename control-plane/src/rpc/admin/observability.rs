@@ -319,6 +319,7 @@ fn proxy(proxy: Proxy) -> v1::Proxy {
         started_at: Some(timestamp(proxy.started_at)),
         last_seen_at: Some(timestamp(proxy.last_seen_at)),
         status: proxy.status.as_str().to_owned(),
+        clock_skew_ms: proxy.clock_skew_ms,
         active_sessions: u32::try_from(proxy.active_sessions).unwrap_or(u32::MAX),
         committed_sequence: count(proxy.committed_sequence),
     }

@@ -1,6 +1,7 @@
 //! What comes behind the proof: database, grant, quotas, and the session's row, in one transaction.
 
-use pglens_core::{SessionId, UserId};
+use chrono::{DateTime, Utc};
+use pglens_core::{RunId, SessionId, UserId};
 use pglens_rpc::v1;
 use pglens_runtime::Chain;
 use uuid::Uuid;
@@ -8,13 +9,15 @@ use uuid::Uuid;
 use super::refusal::{Refusal, SpentQuota, WrongCredentials};
 use super::{Attempt, target};
 use crate::app::App;
-use crate::fleet::quota::{self, FIRST_NEED};
+use crate::fleet::quota;
+use crate::service::schedule::{Hours, Schedule};
 use crate::storage::access::{
     GrantState, HeldGrant, LoginDatabase, LoginGrant, LoginUser, database_lock_in_txn,
-    grant_find_in_txn, grant_lock_in_txn, user_lock_in_txn,
+    grant_lock_in_txn, grants_find_in_txn, user_lock_in_txn,
 };
 use crate::storage::connection::{NewConnection, abandon_in_txn, insert_in_txn};
 use crate::storage::quota::{QuotaAmount, QuotaState, Settlement, signed, take_in_txn};
+use crate::storage::quota_claim::{Holders, QuotaClaim};
 use crate::storage::{StoreError, Transaction};
 
 /// A grant that is revoked just then makes the next one count; so often in one login it is a coincidence.
@@ -27,6 +30,8 @@ pub(super) struct Admission {
     pub(super) database: LoginDatabase,
     pub(super) grant: LoginGrant,
     expires_in_ms: u64,
+    /// When the hours of the grant end, and how many milliseconds that is from now.
+    window: Option<(DateTime<Utc>, u64)>,
     slice: v1::QuotaSlice,
     target: v1::Target,
 }
@@ -64,7 +69,11 @@ async fn admit_in_txn(
     let database = find_database(txn, &attempt.database)
         .await?
         .ok_or(Refusal::UnknownDatabase { user_id: user.id })?;
-    let (grant, held) = hold_grant(txn, user.id, &database).await?;
+    let Chosen {
+        grant,
+        held,
+        window_ends_at,
+    } = hold_grant(txn, user.id, &database).await?;
     let state = QuotaState {
         max_queries: grant.max_queries,
         max_bytes: grant.max_bytes,
@@ -74,11 +83,12 @@ async fn admit_in_txn(
     check_limits(user.id, &grant, &held, &state)?;
 
     let session_id = SessionId(Uuid::now_v7());
-    let amount = quota::decide(FIRST_NEED, &state);
+    let amount = quota::first(&state, held.holders.sessions + 1);
     take_in_txn(txn, grant.id, amount)
         .await
         .map_err(Refusal::storage)?;
-    let connection = new_connection(attempt, session_id, user.id, &database, &grant, amount);
+    let mut connection = new_connection(attempt, session_id, user.id, &database, &grant, amount);
+    connection.window_ends_at = window_ends_at;
     insert_in_txn(txn, &connection)
         .await
         .map_err(Refusal::storage)?;
@@ -88,7 +98,8 @@ async fn admit_in_txn(
         session_id,
         user_id: user.id,
         expires_in_ms: held.expires_in_ms,
-        slice: quota::message(0, session_id.to_wire(), &state, amount),
+        window: window_ends_at.map(|at| (at, millis_between(held.now, at))),
+        slice: first_slice(attempt.run_id, session_id, amount, &state, &held.holders),
         target,
         database,
         grant,
@@ -107,46 +118,97 @@ async fn find_database(
         .map_err(Refusal::storage)
 }
 
+/// A grant whose row is held, and until when its hours let the user in.
+struct Chosen {
+    grant: LoginGrant,
+    held: HeldGrant,
+    window_ends_at: Option<DateTime<Utc>>,
+}
+
 /// Finds the grant that counts and holds its row.
 async fn hold_grant(
     txn: &Transaction<'_>,
     user_id: UserId,
     database: &LoginDatabase,
-) -> Result<(LoginGrant, HeldGrant), Refusal> {
+) -> Result<Chosen, Refusal> {
     for _ in 0..MAX_GRANTS_TRIED {
-        let found = grant_find_in_txn(txn, user_id, database.id)
+        let found = grants_find_in_txn(txn, user_id, database.id)
             .await
             .map_err(Refusal::storage)?;
-        let grant = found.ok_or(Refusal::NoGrant { user_id })?;
-        match grant.state {
-            GrantState::Active => {}
-            GrantState::Pending => {
-                return Err(Refusal::NotStarted {
-                    user_id,
-                    at: grant.starts_at,
-                });
-            }
-            GrantState::Expired => {
-                return Err(Refusal::Expired {
-                    user_id,
-                    at: grant.expires_at,
-                });
-            }
-            GrantState::Revoked => {
-                return Err(Refusal::Revoked {
-                    user_id,
-                    at: grant.revoked_at,
-                });
-            }
-        }
+        let (grant, window_ends_at) = choose(user_id, found)?;
         if let Some(held) = grant_lock_in_txn(txn, grant.id)
             .await
             .map_err(Refusal::storage)?
         {
-            return Ok((grant, held));
+            return Ok(Chosen {
+                grant,
+                held,
+                window_ends_at,
+            });
         }
     }
     Err(Refusal::NoGrant { user_id })
+}
+
+/// The first grant that holds and whose hours let the user in now; otherwise why there is none.
+fn choose(
+    user_id: UserId,
+    found: Vec<LoginGrant>,
+) -> Result<(LoginGrant, Option<DateTime<Utc>>), Refusal> {
+    let mut refusal: Option<Refusal> = None;
+    for grant in found {
+        if grant.state != GrantState::Active {
+            return Err(refusal.unwrap_or_else(|| not_active(user_id, &grant)));
+        }
+        let Some(schedule) = &grant.schedule else {
+            return Ok((grant, None));
+        };
+        let hours = schedule.at(grant.now).map_err(|error| {
+            tracing::error!(grant.id = %grant.id, error = %Chain(&error), "schedule not understood");
+            Refusal::Internal
+        })?;
+        let next = match hours {
+            Hours::Open(until) => return Ok((grant, until)),
+            Hours::Closed(next) => next,
+        };
+        // Of several, the one that opens first is told.
+        let is_sooner = match &refusal {
+            Some(Refusal::OutsideHours { next: told, .. }) => {
+                next.is_some_and(|next| told.is_none_or(|told| next < told))
+            }
+            _ => true,
+        };
+        if is_sooner {
+            refusal = Some(Refusal::OutsideHours {
+                user_id,
+                grant_id: grant.id,
+                schedule: schedule.words(),
+                next: next.filter(|next| *next < grant.expires_at),
+            });
+        }
+    }
+    Err(refusal.unwrap_or(Refusal::NoGrant { user_id }))
+}
+
+fn not_active(user_id: UserId, grant: &LoginGrant) -> Refusal {
+    let grant_id = grant.id;
+    match grant.state {
+        GrantState::Pending => Refusal::NotStarted {
+            user_id,
+            grant_id,
+            at: grant.starts_at,
+        },
+        GrantState::Expired => Refusal::Expired {
+            user_id,
+            grant_id,
+            at: grant.expires_at,
+        },
+        GrantState::Revoked | GrantState::Active => Refusal::Revoked {
+            user_id,
+            grant_id,
+            at: grant.revoked_at,
+        },
+    }
 }
 
 /// A quota that other sessions hold is not spent yet: the session may wait for what they give back.
@@ -156,27 +218,51 @@ fn check_limits(
     held: &HeldGrant,
     state: &QuotaState,
 ) -> Result<(), Refusal> {
+    let grant_id = grant.id;
     if let Some(limit) = grant.max_connections
-        && held.open_connections >= u64::from(limit)
+        && held.holders.sessions >= u64::from(limit)
     {
-        return Err(Refusal::TooManyConnections { user_id, limit });
+        return Err(Refusal::TooManyConnections {
+            user_id,
+            grant_id,
+            limit,
+        });
     }
-    if held.open_connections > 0 {
-        return Ok(());
-    }
-    if state.queries_left() == Some(0) {
+    if state.queries_left() == Some(0) && held.holders.held.queries == 0 {
         return Err(Refusal::QuotaSpent {
             user_id,
+            grant_id,
             quota: SpentQuota::Queries,
         });
     }
-    if state.bytes_left() == Some(0) {
+    if state.bytes_left() == Some(0) && held.holders.held.bytes == 0 {
         return Err(Refusal::QuotaSpent {
             user_id,
+            grant_id,
             quota: SpentQuota::Bytes,
         });
     }
     Ok(())
+}
+
+fn first_slice(
+    run_id: RunId,
+    session_id: SessionId,
+    amount: QuotaAmount,
+    state: &QuotaState,
+    holders: &Holders,
+) -> v1::QuotaSlice {
+    let nothing = QuotaAmount::default();
+    let claim = QuotaClaim {
+        run_id,
+        session_id,
+        request_id: 0,
+        used: nothing,
+        held: nothing,
+        need: nothing,
+        wanted: nothing,
+    };
+    quota::message(&claim, amount, state, holders)
 }
 
 fn new_connection<'a>(
@@ -198,6 +284,7 @@ fn new_connection<'a>(
         tls_version: attempt.tls.as_ref().map(|tls| tls.version.as_str()),
         queries_reserved: signed(amount.queries),
         bytes_reserved: signed(amount.bytes),
+        window_ends_at: None,
     }
 }
 
@@ -210,7 +297,7 @@ impl Admission {
             session_id: self.session_id.to_wire(),
             user_id: self.user_id.0,
             database_id: self.database.id.0,
-            grant: Some(grant_message(&self.grant, self.expires_in_ms)),
+            grant: Some(grant_message(&self.grant, self.expires_in_ms, self.window)),
             limits: Some(v1::Limits {
                 capture_rows: self.database.record_rows,
                 capture_max_rows: defaults.capture_max_rows,
@@ -223,7 +310,16 @@ impl Admission {
     }
 }
 
-fn grant_message(grant: &LoginGrant, expires_in_ms: u64) -> v1::Grant {
+fn millis_between(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
+    u64::try_from((to - from).num_milliseconds()).unwrap_or(0)
+}
+
+fn grant_message(
+    grant: &LoginGrant,
+    expires_in_ms: u64,
+    window: Option<(DateTime<Utc>, u64)>,
+) -> v1::Grant {
+    let words = |schedule: &Schedule| schedule.words();
     v1::Grant {
         id: grant.id.0,
         access_level: v1::AccessLevel::from(grant.access_level).into(),
@@ -237,6 +333,9 @@ fn grant_message(grant: &LoginGrant, expires_in_ms: u64) -> v1::Grant {
         statement_timeout_ms: grant.statement_timeout_ms,
         max_connections: grant.max_connections,
         audit_level: v1::AuditLevel::from(grant.audit_level).into(),
+        window_ends_in_ms: window.map(|(_, in_ms)| in_ms),
+        window_ends_at_unix_us: window.map_or(0, |(at, _)| at.timestamp_micros()),
+        schedule: grant.schedule.as_ref().map_or_else(String::new, words),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a login is refused: what the log of events says, and what the client hears.
 
 use chrono::{DateTime, Utc};
-use pglens_core::{ErrorCode, UserId};
+use pglens_core::{ErrorCode, GrantId, UserId};
 use pglens_rpc::v1;
 use pglens_runtime::Chain;
 use pglens_wire::scram::ScramError;
@@ -48,22 +48,35 @@ pub(super) enum Refusal {
     },
     NotStarted {
         user_id: UserId,
+        grant_id: GrantId,
         at: DateTime<Utc>,
     },
     Expired {
         user_id: UserId,
+        grant_id: GrantId,
         at: DateTime<Utc>,
     },
     Revoked {
         user_id: UserId,
+        grant_id: GrantId,
         at: Option<DateTime<Utc>>,
+    },
+    /// A grant holds, but not at this hour.
+    OutsideHours {
+        user_id: UserId,
+        grant_id: GrantId,
+        schedule: String,
+        /// When it does; `None`: not before it expires, or not soon.
+        next: Option<DateTime<Utc>>,
     },
     QuotaSpent {
         user_id: UserId,
+        grant_id: GrantId,
         quota: SpentQuota,
     },
     TooManyConnections {
         user_id: UserId,
+        grant_id: GrantId,
         limit: u32,
     },
     Unavailable,
@@ -104,6 +117,7 @@ impl Refusal {
             Self::NotStarted { .. } => "grant_not_started",
             Self::Expired { .. } => "grant_expired",
             Self::Revoked { .. } => "grant_revoked",
+            Self::OutsideHours { .. } => "outside_hours",
             Self::QuotaSpent { .. } => "quota_spent",
             Self::TooManyConnections { .. } => "too_many_connections",
             Self::Unavailable => "storage_unavailable",
@@ -120,6 +134,7 @@ impl Refusal {
             | Self::NotStarted { user_id, .. }
             | Self::Expired { user_id, .. }
             | Self::Revoked { user_id, .. }
+            | Self::OutsideHours { user_id, .. }
             | Self::QuotaSpent { user_id, .. }
             | Self::TooManyConnections { user_id, .. } => Some(*user_id),
             Self::PasswordWithoutTls
@@ -140,7 +155,8 @@ impl Refusal {
             | Self::NoGrant { .. }
             | Self::NotStarted { .. }
             | Self::Expired { .. }
-            | Self::Revoked { .. } => ErrorCode::NoGrant,
+            | Self::Revoked { .. }
+            | Self::OutsideHours { .. } => ErrorCode::NoGrant,
             Self::QuotaSpent { .. } => ErrorCode::QuotaSpent,
             Self::TooManyConnections { .. } => ErrorCode::TooManyConnections,
             Self::Unavailable => ErrorCode::ControlPlaneUnavailable,
@@ -173,33 +189,68 @@ impl Refusal {
                 "Change the password in PgLens, then connect again.",
             ),
             Self::UnknownDatabase { .. } | Self::NoGrant { .. } => (no_grant(), String::new(), ASK),
-            Self::NotStarted { at: starts, .. } => (
+            Self::NotStarted {
+                grant_id,
+                at: starts,
+                ..
+            } => (
                 no_grant(),
-                format!("The grant starts at {}.", at(starts)),
+                format!("Grant {grant_id} starts at {}.", at(starts)),
                 "",
             ),
-            Self::Expired { at: expired, .. } => (
+            Self::Expired {
+                grant_id,
+                at: expired,
+                ..
+            } => (
                 no_grant(),
-                format!("The grant expired at {}.", at(expired)),
+                format!("Grant {grant_id} expired at {}.", at(expired)),
                 ASK,
             ),
-            Self::Revoked { at: revoked, .. } => {
+            Self::OutsideHours {
+                grant_id,
+                schedule,
+                next,
+                ..
+            } => {
+                let next = next.as_ref().map_or_else(
+                    || "They do not begin again before the grant expires.".to_owned(),
+                    |next| format!("They begin again at {}.", at(next)),
+                );
+                let detail = format!("The hours of grant {grant_id} are {schedule}. {next}");
+                let message =
+                    format!("user \"{user}\" may use database \"{database}\" at other hours only");
+                (message, detail, "Connect again at these hours.")
+            }
+            Self::Revoked {
+                grant_id,
+                at: revoked,
+                ..
+            } => {
                 let when = revoked
                     .as_ref()
                     .map_or_else(String::new, |time| format!(" at {}", at(time)));
-                (no_grant(), format!("The grant was revoked{when}."), ASK)
+                (
+                    no_grant(),
+                    format!("Grant {grant_id} was revoked{when}."),
+                    ASK,
+                )
             }
-            Self::QuotaSpent { quota, .. } => {
+            Self::QuotaSpent {
+                grant_id, quota, ..
+            } => {
                 let what = match quota {
-                    SpentQuota::Queries => "queries",
+                    SpentQuota::Queries => "statements",
                     SpentQuota::Bytes => "bytes",
                 };
-                let detail = format!("All {what} of the grant are used.");
+                let detail = format!("All {what} of grant {grant_id} are used.");
                 ("the quota of the grant is spent".to_owned(), detail, ASK)
             }
-            Self::TooManyConnections { limit, .. } => (
+            Self::TooManyConnections {
+                grant_id, limit, ..
+            } => (
                 "too many connections under this grant".to_owned(),
-                format!("The grant allows {limit} at once."),
+                format!("Grant {grant_id} allows {limit} at once, over all proxies."),
                 "Close another connection first.",
             ),
             Self::Unavailable => (

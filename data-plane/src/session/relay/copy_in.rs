@@ -46,7 +46,8 @@ impl Engine {
         }
         match self.quota.take_bytes(total as u64, now.instant) {
             Taken::Yes => self.client_goes_on(),
-            Taken::Spent => return Err(Ending::bytes_spent()),
+            Taken::Spent => return Err(Ending::bytes_spent(self.judge.grant())),
+            Taken::Withheld => return Err(Ending::bytes_withheld()),
             Taken::NotYet if self.client_waits(Wait::Quota, now) => {
                 return Ok(Step::Wait(Wait::Quota));
             }

@@ -1,8 +1,12 @@
 //! Why a session ends, and what the client is told about it.
 
-use pglens_core::ErrorCode;
+use std::time::Duration;
+
+use pglens_core::{ErrorCode, GrantId};
 use pglens_wire::frame::FrameError;
 
+use crate::clock::rfc3339;
+use crate::control::allowed::Grant;
 use crate::control::registry::Termination;
 use crate::session::report::ClientError;
 
@@ -138,10 +142,21 @@ impl Ending {
         Self::cut(reason, error)
     }
 
-    pub(crate) fn expired() -> Self {
+    pub(crate) fn expired(grant_id: GrantId, at: &str) -> Self {
         let error = ClientError::new(ErrorCode::SessionTerminated, "the grant has expired")
+            .detail(format!("Grant {grant_id} expired at {at}."))
             .hint("Ask for another grant.");
         Self::cut("expired", error)
+    }
+
+    pub(crate) fn window_closed(grant_id: GrantId, at: &str) -> Self {
+        let error = ClientError::new(
+            ErrorCode::SessionTerminated,
+            "the hours of the grant are over",
+        )
+        .detail(format!("The hours of grant {grant_id} ended at {at}."))
+        .hint("Connect again when they begin.");
+        Self::cut("window_closed", error)
     }
 
     pub(crate) fn lease_ended() -> Self {
@@ -181,13 +196,34 @@ impl Ending {
         Self::told("record_broken", Cancel::Yes, error)
     }
 
-    pub(crate) fn bytes_spent() -> Self {
+    /// A statement did not end although it was cancelled for its time.
+    pub(crate) fn statement_timeout(limit: Duration) -> Self {
+        Self::cut("statement_timeout", statement_timeout(limit))
+    }
+
+    pub(crate) fn bytes_spent(grant: &Grant) -> Self {
         let error = ClientError::new(
             ErrorCode::QuotaSpent,
             "the byte quota of this grant is spent",
         )
+        .detail(format!(
+            "Grant {} allows {} bytes of rows and COPY data in all, until {}.",
+            grant.id,
+            grant.max_bytes.unwrap_or(0),
+            rfc3339(grant.expires_at_unix_us)
+        ))
         .hint("Ask for another grant.");
         Self::told("quota_spent", Cancel::Yes, error)
+    }
+
+    pub(crate) fn bytes_withheld() -> Self {
+        let error = ClientError::new(
+            ErrorCode::QuotaSpent,
+            "no more bytes of the grant's quota can be had now",
+        )
+        .detail("The rest is held by sessions of proxies that do not answer.")
+        .hint("It comes back when these proxies do, and their record is complete.");
+        Self::told("quota_withheld", Cancel::Yes, error)
     }
 
     pub(crate) fn bytes_unavailable() -> Self {
@@ -208,5 +244,17 @@ impl Ending {
         )
         .detail(format!("The database reports a change of {setting}."));
         Self::cut("read_guard", error)
+    }
+}
+
+/// What the client hears of a statement that ran for longer than its grant allows; SQLSTATE `query_canceled`.
+pub(super) fn statement_timeout(limit: Duration) -> ClientError {
+    let message = format!(
+        "canceling statement because it ran for longer than {} ms",
+        limit.as_millis()
+    );
+    ClientError {
+        sqlstate: "57014".into(),
+        ..ClientError::new(ErrorCode::StatementRefused, message)
     }
 }

@@ -10,11 +10,13 @@ use pglens_wire::frame::FrameScanner;
 
 use super::ending::{Cancel, Ending};
 use super::exchange::{Exchange, Expected, Refused};
+use super::watchdog::Running;
 use crate::audit::recorder::{Outcome, Promised};
 use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::registry::Activity;
 use crate::policy::quota::Taken;
+use crate::policy::substitute::SHOW_GRANT;
 use crate::policy::{Judge, Quota, judge};
 
 /// How long a statement waits for room in the record or for a slice of the quota before it is refused. A person
@@ -92,6 +94,11 @@ pub(crate) struct Engine {
     target_wait: Option<(Wait, Instant)>,
     /// Since when statements are held because their record cannot be written.
     held_since: Option<Instant>,
+    /// Statements begun so far, and when the last one was.
+    begun: (u64, Option<Instant>),
+    /// The statement that the proxy cancels for its time.
+    pub(super) out_of_time: Option<u64>,
+    pub(super) notices: Vec<String>,
 }
 
 /// Whether a message may go on, and as what.
@@ -126,6 +133,9 @@ impl Engine {
             client_wait: None,
             target_wait: None,
             held_since: None,
+            begun: (0, None),
+            out_of_time: None,
+            notices: Vec::new(),
         }
     }
 
@@ -146,6 +156,23 @@ impl Engine {
 
     pub(crate) fn quota(&mut self) -> &mut Quota {
         &mut self.quota
+    }
+
+    /// The running statement's number, and since when it runs.
+    pub(crate) fn running(&self) -> Running {
+        let (number, since) = self.begun;
+        let since = since.filter(|_| self.recorder.is_running())?;
+        Some((number, since))
+    }
+
+    /// The running statement is being cancelled because its time is over.
+    pub(crate) fn is_out_of_time(&mut self) {
+        self.out_of_time = Some(self.begun.0);
+    }
+
+    /// Something the client is to be told, once.
+    pub(crate) fn notice(&mut self) -> Option<String> {
+        self.notices.pop()
     }
 
     /// When the engine must be asked again even if no bytes come.
@@ -191,14 +218,21 @@ impl Engine {
             }
             return self.refuse(judge::no_room(), None, now);
         }
-        let count = statements.len() as u64;
+        let paid = statements.iter().filter(|one| one.kind != SHOW_GRANT);
+        let count = paid.count() as u64;
         match self.quota.take_queries(count, now.instant) {
             Taken::Yes => {}
-            Taken::Spent => return self.refuse(judge::queries_spent(), Some(whole), now),
+            Taken::Spent => {
+                return self.refuse(judge::queries_spent(self.judge.grant()), Some(whole), now);
+            }
+            Taken::Withheld => return self.refuse(judge::queries_withheld(), Some(whole), now),
             Taken::NotYet if self.client_waits(Wait::Quota, now) => {
                 return Admission::Wait(Wait::Quota);
             }
-            Taken::NotYet => return self.refuse(judge::queries_unavailable(), Some(whole), now),
+            Taken::NotYet => {
+                self.quota.forget_need();
+                return self.refuse(judge::queries_unavailable(), Some(whole), now);
+            }
         }
         let places: Option<Vec<_>> = statements
             .into_iter()
@@ -264,12 +298,14 @@ impl Engine {
             Some(Expected::Query(query)) if query.refused.is_none() => {
                 if let Some(place) = query.statements.pop_front() {
                     self.recorder.start(place, Arc::from([]), now);
+                    self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
             }
             Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
                 if let Some(place) = reply.place.take() {
                     let columns = reply.columns();
                     self.recorder.start(place, columns, now);
+                    self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
             }
             _ => {}

@@ -11,6 +11,7 @@ use pglens_rpc::v1;
 
 use super::prepared::{Names, Portal, Prepared};
 use crate::audit::recorder::{Outcome, Promised};
+use crate::policy::substitute::SHOW_GRANT;
 use crate::session::report::ClientError;
 
 /// Most messages whose replies are outstanding; a client that sends more waits until some have come.
@@ -46,6 +47,14 @@ pub(crate) struct QueryReply {
     /// What the target said last, if `open_ended`.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) refused: Option<Refused>,
+}
+
+impl QueryReply {
+    /// Statements that were paid for and that the target has not turned to.
+    pub(crate) fn unused_statements(&self) -> u64 {
+        let paid = self.statements.iter();
+        paid.filter(|place| place.kind() != SHOW_GRANT).count() as u64
+    }
 }
 
 /// An Execute or function call.
@@ -136,8 +145,11 @@ impl Expected {
     /// Statements that were paid for and have not run.
     fn unused_statements(&self) -> u64 {
         match self {
-            Self::Query(query) => query.statements.len() as u64,
-            Self::Execute(reply) | Self::FunctionCall(reply) => u64::from(reply.place.is_some()),
+            Self::Query(query) => query.unused_statements(),
+            Self::Execute(reply) | Self::FunctionCall(reply) => {
+                let is_paid = |place: &Promised| place.kind() != SHOW_GRANT;
+                u64::from(reply.place.as_ref().is_some_and(is_paid))
+            }
             _ => 0,
         }
     }

@@ -8,6 +8,7 @@ use pglens_wire::frontend::{Bind, FunctionCall, format_at};
 
 use super::prepared::{Portal, Prepared};
 use crate::audit::StatementFacts;
+use crate::policy::substitute::SHOW_GRANT;
 
 /// One entry for each statement of a simple query; the message's bytes are counted with the first.
 pub(super) fn of_each(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Vec<StatementFacts> {
@@ -30,6 +31,21 @@ pub(super) fn of_each(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Ve
         first.bytes_in = bytes_in;
     }
     statements
+}
+
+/// The whole text as one entry; free when it asks for the grant.
+pub(super) fn whole_of(
+    text: &Arc<str>,
+    analysis: &Analysis,
+    bytes_in: u64,
+    is_free: bool,
+) -> StatementFacts {
+    let mut facts = whole(text, analysis, bytes_in);
+    if is_free {
+        facts.kind = SHOW_GRANT;
+        facts.fingerprint = None;
+    }
+    facts
 }
 
 /// The whole text as one entry.
@@ -59,7 +75,12 @@ pub(super) fn of_portal(portal: &Portal, frame_bytes: usize) -> StatementFacts {
     let bytes_in = (frame_bytes + portal.parameter_bytes) as u64;
     StatementFacts {
         parameters: Arc::clone(&portal.parameters),
-        ..whole(&statement.text, &statement.analysis, bytes_in)
+        ..whole_of(
+            &statement.text,
+            &statement.analysis,
+            bytes_in,
+            statement.is_free,
+        )
     }
 }
 
@@ -71,7 +92,7 @@ pub(super) fn unseen(what: &str, name: &[u8]) -> Arc<Prepared> {
         statements: Vec::new(),
         parse: Err(pglens_policy::ParseFailure::Unavailable),
     };
-    Prepared::new(text.into(), Arc::new(analysis), Vec::new())
+    Prepared::new(text.into(), Arc::new(analysis), Vec::new(), false)
 }
 
 pub(super) fn unseen_portal(name: &[u8]) -> Portal {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
-use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Named, Parse, Query, Subject, tag};
+use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Parse, Query, tag};
 
 use super::ending::Ending;
 use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
@@ -175,16 +175,27 @@ impl Engine {
     }
 
     fn query(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
-        let judged = self.judge.text(Query::decode(payload)?.text);
-        let bytes_in = frame.len() as u64;
+        let judged = self
+            .judge
+            .text(Query::decode(payload)?.text, || self.quota.left());
+        let (bytes_in, is_free) = (frame.len() as u64, judged.is_free());
         let (text, analysis) = (judged.text, judged.analysis);
-        let statements = facts::of_each(&text, &analysis, bytes_in);
-        let whole = facts::whole(&text, &analysis, bytes_in);
+        let whole = facts::whole_of(&text, &analysis, bytes_in, is_free);
+        let statements = match &judged.substitute {
+            Some(_) => vec![whole.clone()],
+            None => facts::of_each(&text, &analysis, bytes_in),
+        };
         let open_ended = analysis.parse.is_err();
         let reply = match self.admit(statements, whole, judged.verdict, now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(statements) => {
-                out.extend_from_slice(frame);
+                match judged.substitute {
+                    Some(substitute) => {
+                        frontend::put_query(out, &substitute.text);
+                        self.notices.extend(substitute.notice);
+                    }
+                    None => out.extend_from_slice(frame),
+                }
                 QueryReply {
                     statements: statements.into(),
                     open_ended,
@@ -206,7 +217,8 @@ impl Engine {
     /// A Parse runs nothing: it needs no place in the record unless it is refused.
     fn parse(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
         let parse = Parse::decode(payload)?;
-        let judged = self.judge.text(parse.text);
+        let judged = self.judge.text(parse.text, || self.quota.left());
+        let is_free = judged.is_free();
         let verdict = judged.verdict.and_then(|()| {
             if parse.text.len() > judge::MAX_RECORDED_STATEMENT_BYTES {
                 return Err(judge::too_large(parse.text.len()));
@@ -216,10 +228,16 @@ impl Engine {
             }
             Ok(())
         });
-        let statement = Prepared::new(judged.text, judged.analysis, parse.parameter_types);
+        let statement = Prepared::new(judged.text, judged.analysis, parse.parameter_types, is_free);
         let (before, refused) = match verdict {
             Ok(()) => {
-                out.extend_from_slice(frame);
+                match judged.substitute {
+                    Some(substitute) => {
+                        frontend::put_parse(out, parse.name, &substitute.text);
+                        self.notices.extend(substitute.notice);
+                    }
+                    None => out.extend_from_slice(frame),
+                }
                 let new = Some(Arc::clone(&statement));
                 (self.exchange.statements.set(parse.name, new), None)
             }
@@ -352,40 +370,7 @@ impl Engine {
         self.exchange.push(Expected::FunctionCall(reply));
         Ok(None)
     }
-
-    fn describe(&mut self, frame: &[u8], payload: &[u8], out: &mut Vec<u8>) -> Judgement {
-        let describe = Named::decode(payload)?;
-        out.extend_from_slice(frame);
-        let exchange = &mut self.exchange;
-        let expected = match describe.subject {
-            Subject::Statement => {
-                Expected::DescribeStatement(exchange.statements.get(describe.name).cloned())
-            }
-            Subject::Portal => {
-                Expected::DescribePortal(exchange.portals.get(describe.name).cloned())
-            }
-        };
-        exchange.push(expected);
-        Ok(None)
-    }
-
-    fn close(&mut self, frame: &[u8], payload: &[u8], out: &mut Vec<u8>) -> Judgement {
-        let close = Named::decode(payload)?;
-        out.extend_from_slice(frame);
-        let expected = match close.subject {
-            Subject::Statement => Expected::CloseStatement {
-                before: self.exchange.statements.set(close.name, None),
-                name: close.name.into(),
-            },
-            Subject::Portal => Expected::ClosePortal {
-                before: self.exchange.portals.set(close.name, None),
-                portal: close.name.into(),
-            },
-        };
-        self.exchange.push(expected);
-        Ok(None)
-    }
 }
 
 /// Nothing when the message was dealt with, or what it waits for.
-type Judgement = Result<Option<Wait>, pglens_wire::MalformedMessage>;
+pub(super) type Judgement = Result<Option<Wait>, pglens_wire::MalformedMessage>;

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use pglens_rpc::v1;
-use pglens_wire::backend::{self, ErrorFields, TransactionStatus, tag};
+use pglens_wire::backend::{self, TransactionStatus, tag};
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 
 use super::ending::Ending;
 use super::engine::{CopyIn, Engine, Progress, Rest, Step, Wait};
 use super::exchange::Expected;
-use super::facts;
 use super::sql_names;
-use crate::audit::StatementFacts;
 use crate::audit::recorder::Outcome;
 use crate::clock::Now;
 
@@ -136,6 +134,7 @@ impl Engine {
         };
         match reply {
             Reply::Wait => Ok(Step::Wait(Wait::Room)),
+            Reply::WaitForQuota => Ok(Step::Wait(Wait::Quota)),
             Reply::Forward => Ok(self.take_target(header, chunk, Rest::Forward, out)),
             Reply::Replaced => Ok(self.take_target(header, chunk, Rest::Drop, out)),
         }
@@ -264,8 +263,9 @@ impl Engine {
                 "a function result belongs to no call",
             ));
         }
-        // The result counts as bytes to the client; what was asked for cannot be taken back any more.
-        let _counted = self.quota.take_bytes(total as u64, now.instant);
+        if !self.pay_bytes(total, now)? {
+            return Ok(Reply::WaitForQuota);
+        }
         self.recorder.end(Outcome::default(), now);
         Ok(Reply::Forward)
     }
@@ -304,71 +304,6 @@ impl Engine {
         }
         Ok(Reply::Forward)
     }
-
-    fn error(&mut self, payload: &[u8], now: Now, out: &mut Vec<u8>) -> Reply {
-        let fields = ErrorFields::read(payload);
-        if self.recorder.is_running() && !self.recorder.can_end() {
-            return Reply::Wait;
-        }
-        self.copy_in = CopyIn::No;
-        let is_fatal = fields.is_fatal();
-        self.target_has_told |= is_fatal;
-        let refused = match self.exchange.head().and_then(Expected::refused) {
-            Some(refused) if !is_fatal => refused.take(),
-            _ => None,
-        };
-        let reply = match refused {
-            Some(refused) => {
-                refused.error.put_error(out);
-                let outcome = refused.outcome();
-                if let Some(place) = refused.place {
-                    self.recorder.start_and_end(place, outcome, now);
-                }
-                Reply::Replaced
-            }
-            None => {
-                let outcome = Outcome::failed(fields.sqlstate, fields.message);
-                if !self.recorder.is_running()
-                    && let Some(facts) = self.attempted()
-                {
-                    match self.recorder.promise(facts) {
-                        Some(place) => self.recorder.start_and_end(place, outcome, now),
-                        None => return Reply::Wait,
-                    }
-                } else {
-                    self.recorder.end(outcome, now);
-                }
-                Reply::Forward
-            }
-        };
-        let unused = match self.exchange.head() {
-            Some(expected) if expected.is_extended() => {
-                self.flushed = false;
-                self.exchange.fail_head()
-            }
-            Some(Expected::Query(query)) => {
-                // The statements behind the one that failed do not run.
-                query.outcome = None;
-                query.statements.drain(..).len() as u64
-            }
-            _ => 0,
-        };
-        self.quota.give_back_queries(unused);
-        reply
-    }
-
-    /// What the head of the queue was about to do when it failed before its Execute: a Parse of a text that is wrong,
-    /// or a Bind whose values cannot be, in which functions may have run. People look for these in the record.
-    fn attempted(&mut self) -> Option<StatementFacts> {
-        match self.exchange.head()? {
-            Expected::Parse { statement, .. } => {
-                let bytes_in = statement.text.len() as u64;
-                Some(facts::whole(&statement.text, &statement.analysis, bytes_in))
-            }
-            Expected::Bind { bound, .. } => Some(facts::of_portal(bound.as_ref()?, 0)),
-            _ => None,
-        }
-    }
 }
 
 /// What becomes of a reply.
@@ -378,6 +313,8 @@ pub(super) enum Reply {
     Replaced,
     /// The outbox has no room for what it completes.
     Wait,
+    /// Bytes of the quota are on their way.
+    WaitForQuota,
 }
 
 fn columns(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {

@@ -6,11 +6,13 @@
 mod copy_in;
 mod ending;
 mod engine;
+mod errors;
 mod exchange;
 mod facts;
 mod from_client;
 mod from_target;
 mod malformed;
+mod named;
 mod output;
 mod prepared;
 mod rows;
@@ -19,6 +21,7 @@ mod sql_names;
 mod tests;
 mod timers;
 pub(crate) mod tripwire;
+mod watchdog;
 
 use std::io;
 use std::pin::Pin;
@@ -33,11 +36,13 @@ pub(crate) use ending::{Delivery, Ending};
 pub(crate) use engine::Engine;
 use engine::{Progress, Wait};
 pub(crate) use output::Output;
-pub(crate) use timers::Timers;
+pub(crate) use timers::{Terms, Timers};
+pub(crate) use watchdog::Watchdog;
 
 use crate::clock::Now;
 use crate::control::SessionMessages;
 use crate::net::Connection;
+use crate::policy::quota::SharedQuota;
 use crate::session::report::put_notice;
 
 /// How soon the end of a cancel request on its way to the target is noticed.
@@ -71,13 +76,14 @@ pub(crate) struct Relay {
     timers: Timers,
     /// What waits for the target may not go out: its record is not written.
     is_held: bool,
+    watchdog: Watchdog,
 }
 
 /// What made the relay look again.
 enum Event {
     Io(Result<(), Ending>),
     Termination,
-    Slice(pglens_rpc::v1::QuotaSlice),
+    Quota,
     Timer,
     Drain,
     Abort,
@@ -89,6 +95,7 @@ impl Relay {
         target: Connection,
         engine: Engine,
         timers: Timers,
+        watchdog: Watchdog,
     ) -> Self {
         Self {
             client: Side::new(client),
@@ -96,6 +103,7 @@ impl Relay {
             engine,
             timers,
             is_held: false,
+            watchdog,
         }
     }
 
@@ -126,8 +134,11 @@ impl Relay {
     /// Lets the engine work on what was read, as far as there is room for what comes out.
     fn advance(&mut self, now: Now, is_draining: bool) -> Result<(), Ending> {
         self.timers.check(now.instant)?;
+        if self.watchdog.check(self.engine.running(), now.instant)? {
+            self.engine.is_out_of_time();
+        }
         if self.engine.is_between_target_messages()
-            && let Some(notice) = self.timers.notice(now.instant)
+            && let Some(notice) = self.notice(now)
         {
             put_notice(&mut self.client.output.bytes, &notice, "");
         }
@@ -153,10 +164,22 @@ impl Relay {
         Ok(())
     }
 
+    /// What the client is to be told now, once.
+    fn notice(&mut self, now: Now) -> Option<String> {
+        let nearly_spent = self.engine.quota().nearly_spent();
+        nearly_spent
+            .map(|quota| quota.to_string())
+            .or_else(|| self.engine.notice())
+            .or_else(|| self.timers.notice(now.instant))
+    }
+
     fn due(&self, now: Now) -> tokio::time::Instant {
         let mut due = self.timers.next();
         if let Some(deadline) = self.engine.next_deadline() {
             due = due.min(deadline);
+        }
+        if let Some(limit) = self.watchdog.due(self.engine.running()) {
+            due = due.min(limit);
         }
         if self.client.progress.wait == Some(Wait::Cancel) || self.is_held {
             due = due.min(now.instant + CANCEL_POLL);
@@ -179,7 +202,7 @@ impl Relay {
             () = signals.abort.cancelled() => Event::Abort,
             _changed = signals.messages.termination.changed() => Event::Termination,
             () = signals.drain.cancelled(), if !is_draining => Event::Drain,
-            Some(slice) = signals.messages.slices.recv() => Event::Slice(slice),
+            () = quota_changed(signals.messages.quota.as_deref()) => Event::Quota,
             _changed = signals.room.changed(), if waits_for_room => Event::Timer,
             io = std::future::poll_fn(|cx| self.poll_io(cx)) => Event::Io(io),
             () = tokio::time::sleep_until(due) => Event::Timer,
@@ -189,17 +212,8 @@ impl Relay {
     fn take(&mut self, event: Event, signals: &Signals) -> Result<(), Ending> {
         match event {
             Event::Io(result) => result,
-            Event::Timer | Event::Drain => Ok(()),
+            Event::Timer | Event::Drain | Event::Quota => Ok(()),
             Event::Abort => Err(Ending::aborted()),
-            Event::Slice(slice) => {
-                self.engine.quota().add(&slice, Now::read().instant);
-                if self.engine.is_between_target_messages()
-                    && let Some(notice) = self.timers.quota_notice(&slice)
-                {
-                    put_notice(&mut self.client.output.bytes, notice, "");
-                }
-                Ok(())
-            }
             Event::Termination => match signals.messages.termination.borrow().clone() {
                 Some(termination) => Err(Ending::terminated(termination)),
                 None => Ok(()),
@@ -249,6 +263,14 @@ impl Relay {
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// Resolves when the control plane has answered a request for quota. Cancel safe.
+async fn quota_changed(quota: Option<&SharedQuota>) {
+    match quota {
+        Some(quota) => quota.changed().await,
+        None => std::future::pending().await,
     }
 }
 

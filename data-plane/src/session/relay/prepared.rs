@@ -22,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) analysis: Arc<Analysis>,
     /// As the client gave them; 0 leaves one to the server.
     pub(crate) parameter_types: Vec<u32>,
+    /// No quota counts it.
+    pub(crate) is_free: bool,
     /// As the target inferred them, once it was asked.
     pub(crate) described_parameters: OnceLock<Vec<u32>>,
     /// As the target described them, once it was asked.
@@ -33,11 +35,13 @@ impl Prepared {
         text: Arc<str>,
         analysis: Arc<Analysis>,
         parameter_types: Vec<u32>,
+        is_free: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             text,
             analysis,
             parameter_types,
+            is_free,
             described_parameters: OnceLock::new(),
             columns: OnceLock::new(),
         })

@@ -74,16 +74,28 @@ impl Engine {
             ChunkRoom::Ready => {}
             ChunkRoom::HandOnFirst | ChunkRoom::OutboxFull => return Ok(Step::Wait(Wait::Room)),
         }
-        match self.quota.take_bytes(total as u64, now.instant) {
-            Taken::Yes => self.target_goes_on(),
-            Taken::Spent if pending > 0 => return Ok(Step::Wait(Wait::Quota)),
-            Taken::Spent => return Err(Ending::bytes_spent()),
-            Taken::NotYet if pending > 0 || self.target_waits(Wait::Quota, now) => {
-                return Ok(Step::Wait(Wait::Quota));
-            }
-            Taken::NotYet => return Err(Ending::bytes_unavailable()),
+        match self.pay_bytes(total, now) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Step::Wait(Wait::Quota)),
+            // The rows before this one are delivered first.
+            Err(_spent) if pending > 0 => return Ok(Step::Wait(Wait::Quota)),
+            Err(spent) => return Err(spent),
         }
         self.recorder.begin_row(total, now);
         Ok(Step::Taken(0))
+    }
+
+    /// Pays for what the target wants to deliver; `false` while it waits for more of the quota.
+    pub(super) fn pay_bytes(&mut self, bytes: usize, now: Now) -> Result<bool, Ending> {
+        match self.quota.take_bytes(bytes as u64, now.instant) {
+            Taken::Yes => {
+                self.target_goes_on();
+                Ok(true)
+            }
+            Taken::Spent => Err(Ending::bytes_spent(self.judge.grant())),
+            Taken::Withheld => Err(Ending::bytes_withheld()),
+            Taken::NotYet if self.target_waits(Wait::Quota, now) => Ok(false),
+            Taken::NotYet => Err(Ending::bytes_unavailable()),
+        }
     }
 }

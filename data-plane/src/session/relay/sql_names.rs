@@ -30,7 +30,7 @@ pub(crate) fn follow(statements: &mut Names<Prepared>, command_tag: &[u8], sql: 
                     statements: Vec::new(),
                     parse: Err(ParseFailure::Unavailable),
                 };
-                let prepared = Prepared::new(sql.into(), Arc::new(analysis), Vec::new());
+                let prepared = Prepared::new(sql.into(), Arc::new(analysis), Vec::new(), false);
                 drop(statements.set(name.as_bytes(), Some(prepared)));
             }
             _ => statements.clear(),

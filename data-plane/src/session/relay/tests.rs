@@ -69,6 +69,11 @@ impl Setup {
             id: GrantId(1),
             access_level: self.level,
             expires_in: std::time::Duration::from_secs(60),
+            starts_at_unix_us: 0,
+            expires_at_unix_us: 60_000_000,
+            window: None,
+            schedule: String::new(),
+            max_connections: None,
             max_queries: self.queries,
             max_bytes: self.bytes,
             block_copy: false,
@@ -87,10 +92,12 @@ impl Setup {
             instant: Instant::now(),
             unix_us: 1_000_000,
         };
+        let max = (self.queries, self.bytes);
+        let quota = Quota::shared(session_id.to_wire(), grant.id, max, &slice, now.instant);
         let engine = Engine::new(
             Judge::new(AnalysisCache::new(), &grant),
             recorder,
-            Quota::new(session_id.to_wire(), &slice, now.instant),
+            Quota::new(quota),
             Arc::default(),
             TransactionStatus::Idle,
         );

@@ -212,19 +212,44 @@ impl Service {
             })),
             Up::QuotaRequest(request) => {
                 state.quota_requests.push(request.clone());
-                let terms = state.terms.as_mut()?;
-                let queries = request.queries.min(terms.more_queries);
-                let bytes = request.bytes.min(terms.more_bytes);
-                terms.more_queries -= queries;
-                terms.more_bytes -= bytes;
+                let terms = state.terms.as_ref()?;
+                let amount = |need: u64, wanted: u64, budget: u64, has: u64| {
+                    let left = budget - has;
+                    if need > left {
+                        0
+                    } else {
+                        need.max(wanted).min(left)
+                    }
+                };
+                let queries = amount(
+                    request.queries,
+                    request.queries_wanted,
+                    terms.quota.queries.unwrap_or(0) + terms.more_queries,
+                    request.queries_used + request.queries_held,
+                );
+                let bytes = amount(
+                    request.bytes,
+                    request.bytes_wanted,
+                    terms.quota.bytes.unwrap_or(0) + terms.more_bytes,
+                    request.bytes_used + request.bytes_held,
+                );
                 Some(Down::QuotaSlice(v1::QuotaSlice {
                     request_id: request.request_id,
                     session_id: request.session_id,
                     queries: Some(queries),
                     bytes: Some(bytes),
-                    queries_spent: terms.more_queries == 0,
-                    bytes_spent: terms.more_bytes == 0,
+                    queries_spent: queries < request.queries,
+                    bytes_spent: bytes < request.bytes,
+                    ..Default::default()
                 }))
+            }
+            Up::QuotaReport(report) => {
+                state.quota_reports.push(report);
+                None
+            }
+            Up::SessionsEnded(ended) => {
+                state.ended.extend(ended.session_ids);
+                None
             }
         }
     }

@@ -137,7 +137,7 @@ pub struct Deny {
     pub hint: ::prost::alloc::string::String,
 }
 /// The grant a session is pinned to, as it was at login.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Grant {
     #[prost(int64, tag = "1")]
     pub id: i64,
@@ -165,6 +165,15 @@ pub struct Grant {
     pub max_connections: ::core::option::Option<u32>,
     #[prost(enumeration = "AuditLevel", tag = "12")]
     pub audit_level: i32,
+    /// The schedule lets the user in until then; absent: the grant has no schedule, or it always does. Counted down like
+    /// `expires_in_ms`.
+    #[prost(uint64, optional, tag = "13")]
+    pub window_ends_in_ms: ::core::option::Option<u64>,
+    #[prost(int64, tag = "14")]
+    pub window_ends_at_unix_us: i64,
+    /// The schedule in words.
+    #[prost(string, tag = "15")]
+    pub schedule: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -207,11 +216,21 @@ pub struct QuotaSlice {
     pub queries: ::core::option::Option<u64>,
     #[prost(uint64, optional, tag = "4")]
     pub bytes: ::core::option::Option<u64>,
-    /// Nothing is left for anyone after this slice.
+    /// What was missing is not to be had: all of the quota is spent, but for less than that.
     #[prost(bool, tag = "5")]
     pub queries_spent: bool,
     #[prost(bool, tag = "6")]
     pub bytes_spent: bool,
+    /// What was missing may not be spent, but could not be had in time: sessions hold it whose proxies do not answer.
+    #[prost(bool, tag = "7")]
+    pub queries_withheld: bool,
+    #[prost(bool, tag = "8")]
+    pub bytes_withheld: bool,
+    /// Spent by all other sessions of the grant, as far as they told.
+    #[prost(uint64, tag = "9")]
+    pub queries_spent_elsewhere: u64,
+    #[prost(uint64, tag = "10")]
+    pub bytes_spent_elsewhere: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -666,14 +685,14 @@ pub mod access_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProxyMessage {
-    #[prost(oneof = "proxy_message::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "proxy_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<proxy_message::Message>,
 }
 /// Nested message and enum types in `ProxyMessage`.
 pub mod proxy_message {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Message {
         #[prost(message, tag = "1")]
         Hello(super::Hello),
@@ -681,6 +700,10 @@ pub mod proxy_message {
         Heartbeat(super::Heartbeat),
         #[prost(message, tag = "3")]
         QuotaRequest(super::QuotaRequest),
+        #[prost(message, tag = "4")]
+        QuotaReport(super::QuotaReport),
+        #[prost(message, tag = "5")]
+        SessionsEnded(super::SessionsEnded),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -697,7 +720,7 @@ pub struct Hello {
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub session_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
     /// The proxy's clock, for measuring skew.
     #[prost(int64, tag = "1")]
@@ -709,22 +732,59 @@ pub struct Heartbeat {
     pub unacknowledged_records: u64,
     #[prost(uint64, tag = "4")]
     pub unacknowledged_bytes: u64,
+    /// All sessions the proxy holds, once in a while: those that it should hold and does not are closed.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub session_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(bool, tag = "6")]
+    pub lists_sessions: bool,
 }
+/// What a session has of its grant's quotas, and what it asks for. It replaces every earlier request of the session: the
+/// proxy takes no answer to an earlier one any more, so that what such an answer would have given is free again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuotaRequest {
+    /// Grows with every request of the session.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub session_id: ::prost::alloc::vec::Vec<u8>,
-    /// At least this much is needed now; the control plane may give more. 0: none asked for.
+    /// This much is missing now: less is of no use. 0: nothing waits.
     #[prost(uint64, tag = "3")]
     pub queries: u64,
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
+    #[prost(int64, tag = "5")]
+    pub grant_id: i64,
+    /// Spent since the session began.
+    #[prost(uint64, tag = "6")]
+    pub queries_used: u64,
+    #[prost(uint64, tag = "7")]
+    pub bytes_used: u64,
+    /// Given to the session and not spent.
+    #[prost(uint64, tag = "8")]
+    pub queries_held: u64,
+    #[prost(uint64, tag = "9")]
+    pub bytes_held: u64,
+    /// A good size for the next slice, as fast as the session spends. 0: no more is asked for.
+    #[prost(uint64, tag = "10")]
+    pub queries_wanted: u64,
+    #[prost(uint64, tag = "11")]
+    pub bytes_wanted: u64,
+}
+/// Answers `quota_recall`: how the sessions of the grant stand once they gave back what they can do without.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaReport {
+    #[prost(message, repeated, tag = "1")]
+    pub sessions: ::prost::alloc::vec::Vec<QuotaRequest>,
+}
+/// Sessions that `terminate` named have ended: their clients were told, and get nothing more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionsEnded {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub session_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlMessage {
-    #[prost(oneof = "control_message::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "control_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<control_message::Message>,
 }
 /// Nested message and enum types in `ControlMessage`.
@@ -741,6 +801,10 @@ pub mod control_message {
         Terminate(super::Terminate),
         #[prost(message, tag = "5")]
         Drain(super::Drain),
+        #[prost(message, tag = "6")]
+        QuotaRecall(super::QuotaRecall),
+        #[prost(message, tag = "7")]
+        GrantSpent(super::GrantSpent),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -814,6 +878,22 @@ pub struct Drain {
     #[prost(uint64, tag = "1")]
     pub grace_ms: u64,
 }
+/// Somebody needs what sessions of the grant hold and do not use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuotaRecall {
+    #[prost(int64, tag = "1")]
+    pub grant_id: i64,
+}
+/// How much of the grant's quotas all sessions together have spent, when it is a good part of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantSpent {
+    #[prost(int64, tag = "1")]
+    pub grant_id: i64,
+    #[prost(uint64, tag = "2")]
+    pub queries_spent: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes_spent: u64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TerminateReason {
@@ -825,6 +905,7 @@ pub enum TerminateReason {
     DatabaseDisabled = 5,
     PasswordChanged = 6,
     UnknownSession = 7,
+    WindowClosed = 8,
 }
 impl TerminateReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -841,6 +922,7 @@ impl TerminateReason {
             Self::DatabaseDisabled => "TERMINATE_REASON_DATABASE_DISABLED",
             Self::PasswordChanged => "TERMINATE_REASON_PASSWORD_CHANGED",
             Self::UnknownSession => "TERMINATE_REASON_UNKNOWN_SESSION",
+            Self::WindowClosed => "TERMINATE_REASON_WINDOW_CLOSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -854,6 +936,7 @@ impl TerminateReason {
             "TERMINATE_REASON_DATABASE_DISABLED" => Some(Self::DatabaseDisabled),
             "TERMINATE_REASON_PASSWORD_CHANGED" => Some(Self::PasswordChanged),
             "TERMINATE_REASON_UNKNOWN_SESSION" => Some(Self::UnknownSession),
+            "TERMINATE_REASON_WINDOW_CLOSED" => Some(Self::WindowClosed),
             _ => None,
         }
     }
@@ -2020,7 +2103,7 @@ pub struct LoginTest {
     #[prost(uint64, tag = "7")]
     pub latency_us: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GrantInfo {
     #[prost(int64, tag = "1")]
     pub id: i64,
@@ -2066,8 +2149,32 @@ pub struct GrantInfo {
     pub revoked_at: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(int64, tag = "21")]
     pub revoked_by: i64,
+    /// Absent: at any hour.
+    #[prost(message, optional, tag = "22")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Recurring hours in which a grant lets its user in.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    /// Name in the IANA time zone database.
+    #[prost(string, tag = "1")]
+    pub time_zone: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub windows: ::prost::alloc::vec::Vec<ScheduleWindow>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleWindow {
+    /// On which it begins: "mon", "tue", "wed", "thu", "fri", "sat", "sun".
+    #[prost(string, repeated, tag = "1")]
+    pub days: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// "HH:MM".
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    /// "HH:MM"; of the next day when it is not later than `from`. "24:00" is the end of the day.
+    #[prost(string, tag = "3")]
+    pub until: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateGrantRequest {
     #[prost(int64, tag = "1")]
     pub user_id: i64,
@@ -2097,6 +2204,8 @@ pub struct CreateGrantRequest {
     pub audit_level: i32,
     #[prost(string, tag = "13")]
     pub reason: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "14")]
+    pub schedule: ::core::option::Option<Schedule>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListGrantsRequest {
@@ -2427,6 +2536,9 @@ pub struct Proxy {
     pub active_sessions: u32,
     #[prost(uint64, tag = "9")]
     pub committed_sequence: u64,
+    /// The proxy's clock less the storage database's; the way of the message is in it. Absent: not measured yet.
+    #[prost(int64, optional, tag = "10")]
+    pub clock_skew_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListProxiesRequest {

@@ -1,0 +1,101 @@
+//! Errors of the target: those of substitutes are replaced by ours, all are attributed.
+
+use pglens_wire::backend::ErrorFields;
+
+use super::ending::statement_timeout;
+use super::engine::{CopyIn, Engine};
+use super::exchange::Expected;
+use super::facts;
+use super::from_target::Reply;
+use crate::audit::StatementFacts;
+use crate::audit::recorder::Outcome;
+use crate::clock::Now;
+use crate::session::report::ClientError;
+
+impl Engine {
+    pub(super) fn error(&mut self, payload: &[u8], now: Now, out: &mut Vec<u8>) -> Reply {
+        let fields = ErrorFields::read(payload);
+        if self.recorder.is_running() && !self.recorder.can_end() {
+            return Reply::Wait;
+        }
+        self.copy_in = CopyIn::No;
+        let is_fatal = fields.is_fatal();
+        self.target_has_told |= is_fatal;
+        let refused = match self.exchange.head().and_then(Expected::refused) {
+            Some(refused) if !is_fatal => refused.take(),
+            _ => None,
+        };
+        let reply = match refused {
+            Some(refused) => {
+                refused.error.put_error(out);
+                let outcome = refused.outcome();
+                if let Some(place) = refused.place {
+                    self.recorder.start_and_end(place, outcome, now);
+                }
+                Reply::Replaced
+            }
+            None if self.is_cancelled_for_time(&fields) => {
+                let error = self.statement_timeout();
+                error.put_error(out);
+                let outcome = Outcome::failed(error.sqlstate.as_bytes(), error.message.as_bytes());
+                self.recorder.end(outcome, now);
+                Reply::Replaced
+            }
+            None => {
+                let outcome = Outcome::failed(fields.sqlstate, fields.message);
+                if !self.recorder.is_running()
+                    && let Some(facts) = self.attempted()
+                {
+                    match self.recorder.promise(facts) {
+                        Some(place) => self.recorder.start_and_end(place, outcome, now),
+                        None => return Reply::Wait,
+                    }
+                } else {
+                    self.recorder.end(outcome, now);
+                }
+                Reply::Forward
+            }
+        };
+        let unused = match self.exchange.head() {
+            Some(expected) if expected.is_extended() => {
+                self.flushed = false;
+                self.exchange.fail_head()
+            }
+            Some(Expected::Query(query)) => {
+                // The statements behind the one that failed do not run.
+                query.outcome = None;
+                let unused = query.unused_statements();
+                query.statements.clear();
+                unused
+            }
+            _ => 0,
+        };
+        self.quota.give_back_queries(unused);
+        reply
+    }
+
+    /// Whether it is the error that the proxy asked for when a statement's time was over.
+    fn is_cancelled_for_time(&mut self, fields: &ErrorFields<'_>) -> bool {
+        let running = self.running().map(|(number, _)| number);
+        running.is_some() && running == self.out_of_time && fields.sqlstate == b"57014"
+    }
+
+    fn statement_timeout(&self) -> ClientError {
+        let grant = self.judge.grant();
+        let limit = grant.statement_timeout.unwrap_or_default();
+        statement_timeout(limit).detail(format!("Grant {} sets that limit.", grant.id))
+    }
+
+    /// What the head of the queue was about to do when it failed before its Execute: a Parse of a text that is wrong,
+    /// or a Bind whose values cannot be, in which functions may have run. People look for these in the record.
+    fn attempted(&mut self) -> Option<StatementFacts> {
+        match self.exchange.head()? {
+            Expected::Parse { statement, .. } => {
+                let bytes_in = statement.text.len() as u64;
+                Some(facts::whole(&statement.text, &statement.analysis, bytes_in))
+            }
+            Expected::Bind { bound, .. } => Some(facts::of_portal(bound.as_ref()?, 0)),
+            _ => None,
+        }
+    }
+}
