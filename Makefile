@@ -6,9 +6,11 @@ CARGO ?= cargo
 MAJORS ?=
 # Flags for `pglens dev`: make up ARGS="--fresh --processes"
 ARGS ?=
+# Options of the ingest benchmark: make bench-ingest INGEST_ARGS="--seconds 60 --proxies 4"
+INGEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench soak
+.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench bench-ingest soak
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
@@ -75,3 +77,9 @@ bench: bootstrap-bench ## Compare with a direct connection and with PgBouncer; t
 	@echo "==> bench"
 	$(CARGO) build --release --locked -p pglens
 	@PGLENS_BIN="$$(scripts/target-dir.sh)/release/pglens" bench/run.py $(ARGS)
+	@$(MAKE) --no-print-directory bench-ingest
+
+bench-ingest: bootstrap-bench ## Statements per second into storage, and what each costs; a part of `make bench`
+	@echo "==> bench-ingest"
+	$(CARGO) build --release --locked -p pglens -p pglens-bench-ingest
+	@PGLENS_BIN="$$(scripts/target-dir.sh)/release/pglens" "$$(scripts/target-dir.sh)/release/pglens-bench-ingest" $(INGEST_ARGS)

@@ -6,6 +6,7 @@ mod certificates;
 mod dev;
 mod files;
 mod keys;
+mod maintenance;
 mod planes;
 
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ struct Subcommand {
     run: fn(&ArgMatches) -> ExitCode,
 }
 
-const SUBCOMMANDS: [Subcommand; 5] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         command: dev::command,
         run: dev::run,
@@ -38,6 +39,14 @@ const SUBCOMMANDS: [Subcommand; 5] = [
     Subcommand {
         command: keys::command,
         run: keys::run,
+    },
+    Subcommand {
+        command: maintenance::retention_command,
+        run: maintenance::run_retention,
+    },
+    Subcommand {
+        command: maintenance::reseal_command,
+        run: maintenance::run_reseal,
     },
 ];
 

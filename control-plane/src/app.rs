@@ -17,6 +17,7 @@ use crate::fleet::endings::Endings;
 use crate::fleet::registry::Registry;
 use crate::ingest::Sessions;
 use crate::ingest::live::Live;
+use crate::ingest::retention::Retention;
 use crate::metrics::ControlMetrics;
 use crate::service::caller::Credentials;
 use crate::service::login::Logins;
@@ -34,8 +35,8 @@ pub struct SessionDefaults {
     pub capture_max_rows: u64,
     /// Bytes of rows kept for each statement.
     pub capture_max_bytes: u64,
-    /// Days after which records are dropped.
-    pub retention_days: u32,
+    /// For how long the record is kept.
+    pub retention: Retention,
 }
 
 /// The parts of a running control plane, shared as `Arc<App>`.

@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Identity};
 
 use crate::app::SessionDefaults;
 use crate::crypto::keyring::KeyRing;
+use crate::ingest::retention::Retention;
 use crate::service::validate;
 use crate::storage::Dsn;
 
@@ -33,23 +34,39 @@ const AUDIT_LEVEL: &str = "PGL_AUDIT_LEVEL";
 const CAPTURE_MAX_ROWS: &str = "PGL_CAPTURE_MAX_ROWS";
 const CAPTURE_MAX_BYTES: &str = "PGL_CAPTURE_MAX_BYTES";
 const RETENTION_DAYS: &str = "PGL_RETENTION_DAYS";
+const RETENTION_ROWS_DAYS: &str = "PGL_RETENTION_ROWS_DAYS";
 
 /// A shorter lease would end sessions over a lost heartbeat or two.
 const MIN_LEASE: Duration = limits::HEARTBEAT_INTERVAL.saturating_mul(3);
 /// Keeps times in the range of PostgreSQL's dates.
 const MAX_RETENTION_DAYS: u32 = 36_500;
 
+pub(crate) const DSN_SETTING: Setting = secret(
+    DSN,
+    "Storage database: a postgres:// URL or key=value pairs",
+);
+pub(crate) const KEY_SETTING: Setting = secret(
+    KEY,
+    "Master keys, base64 of 32 bytes each, separated by commas; the first one seals",
+);
+pub(crate) const KEYFILE_SETTING: Setting =
+    public(KEYFILE, "File with master keys, one a line", None);
+pub(crate) const RETENTION_SETTING: Setting = public(
+    RETENTION_DAYS,
+    "Days after which statements are dropped with their parameters",
+    Some("90"),
+);
+pub(crate) const RETENTION_ROWS_SETTING: Setting = public(
+    RETENTION_ROWS_DAYS,
+    "Days after which captured rows are dropped; as statements when not given",
+    None,
+);
+
 /// Every setting of the control plane.
 pub const SETTINGS: &[Setting] = &[
-    secret(
-        DSN,
-        "Storage database: a postgres:// URL or key=value pairs",
-    ),
-    secret(
-        KEY,
-        "Master keys, base64 of 32 bytes each, separated by commas; the first one seals",
-    ),
-    public(KEYFILE, "File with master keys, one a line", None),
+    DSN_SETTING,
+    KEY_SETTING,
+    KEYFILE_SETTING,
     public(API_ADDR, "Address of the REST API", Some(":8080")),
     public(
         GRPC_ADDR,
@@ -105,11 +122,8 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of rows kept for each statement",
         Some("67108864"),
     ),
-    public(
-        RETENTION_DAYS,
-        "Days after which records are dropped",
-        Some("90"),
-    ),
+    RETENTION_SETTING,
+    RETENTION_ROWS_SETTING,
     LOG,
     LOG_FORMAT,
     SHUTDOWN_GRACE_SECONDS,
@@ -174,7 +188,7 @@ impl Config {
     /// On the first that cannot be used.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         Ok(Self {
-            storage: settings.required(DSN, Dsn::parse)?,
+            storage: dsn(settings)?,
             storage_pool_size: settings.required(STORAGE_POOL_SIZE, parse_number(2..=1000))?,
             keys: Arc::new(keys(settings)?),
             api: ListenSetting::read(settings, API_ADDR)?,
@@ -189,15 +203,35 @@ impl Config {
                     .required(CAPTURE_MAX_ROWS, parse_number(0..=u64::from(u32::MAX)))?,
                 capture_max_bytes: settings
                     .required(CAPTURE_MAX_BYTES, parse_number(0..=1_u64 << 40))?,
-                retention_days: settings
-                    .required(RETENTION_DAYS, parse_number(1..=MAX_RETENTION_DAYS))?,
+                retention: retention(settings)?,
             },
             shutdown_grace: settings.required(SHUTDOWN_GRACE_SECONDS.name, parse_seconds)?,
         })
     }
 }
 
-fn keys(settings: &Settings) -> Result<KeyRing, ConfigError> {
+/// Rows may go before their statements, not after them: nothing would lead to them any more.
+pub(crate) fn retention(settings: &Settings) -> Result<Retention, ConfigError> {
+    let days = || parse_number(1..=MAX_RETENTION_DAYS);
+    let statements_days = settings.required(RETENTION_DAYS, days())?;
+    let rows_days = settings.optional(RETENTION_ROWS_DAYS, days())?;
+    match rows_days {
+        Some(rows_days) if rows_days > statements_days => Err(settings.invalid(
+            RETENTION_ROWS_DAYS,
+            "rows cannot be kept longer than their statements (PGL_RETENTION_DAYS)",
+        )),
+        rows_days => Ok(Retention {
+            statements_days,
+            rows_days: rows_days.unwrap_or(statements_days),
+        }),
+    }
+}
+
+pub(crate) fn dsn(settings: &Settings) -> Result<Dsn, ConfigError> {
+    settings.required(DSN, Dsn::parse)
+}
+
+pub(crate) fn keys(settings: &Settings) -> Result<KeyRing, ConfigError> {
     match (settings.is_given(KEY), settings.is_given(KEYFILE)) {
         (true, true) => {
             Err(settings.invalid(KEYFILE, "PGL_KEY is given as well; give one of them"))

@@ -149,8 +149,8 @@ pub enum RunError {
     /// The address of a listener cannot be told.
     #[error("the address of a listener cannot be told")]
     Listener(#[source] std::io::Error),
-    /// The storage pool could not be built.
-    #[error("the storage pool cannot be built")]
+    /// The storage database cannot be used.
+    #[error("the storage database cannot be used")]
     Storage(#[source] crate::storage::StoreError),
     /// The schema could not be brought up to date.
     #[error("the storage schema cannot be brought up to date")]

@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod error;
 pub mod fleet;
 pub mod ingest;
+pub mod maintenance;
 pub mod metrics;
 mod percent;
 pub mod rest;

@@ -99,7 +99,7 @@ pub async fn run(
     bootstrap::warn_of_default_password(&app).await;
 
     // Without today's partition the record goes to the default one, where it is found as well.
-    if let Err(error) = retention::keep_once(&app).await {
+    if let Err(error) = retention::keep_and_report(&app).await {
         tracing::warn!(error = %Chain(&error), "partitions not kept");
     }
     background::spawn(&app, &readiness, &tasks);

@@ -6,3 +6,5 @@ mod bad_settings;
 mod command;
 #[cfg(test)]
 mod dev;
+#[cfg(test)]
+mod maintenance;

@@ -1,70 +1,25 @@
-//! The keys of captured values: one for each day, wrapped by the master key and kept beside the day's partitions.
-//! Dropping a day's key makes its values unreadable for ever.
-//!
-//! A sealed value is `version (1) | nonce (12) | ciphertext and tag`, ChaCha20-Poly1305 over zstd. The statement and
-//! the number of the chunk are associated data, so that a value moved to another place does not open.
+//! The keys of captured values: for each day one for what belongs to statements and one for rows, which may be kept for a
+//! shorter time; wrapped by the master key and kept beside the day's partitions. Dropping a key makes its values
+//! unreadable for ever.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use chrono::NaiveDate;
 use moka::future::Cache;
-use pglens_core::limits::MAX_GRPC_MESSAGE_BYTES;
-use pglens_core::{ErrorCode, QueryId, Secret};
+use pglens_core::ErrorCode;
 
 use super::keyring::{KeyRing, OpenError, SealContext};
+use super::sealed_value::{DataKey, KEY_BYTES, KeyPurpose, Place, VERSION_ZSTD_ONLY};
 use crate::error::ServiceError;
 use crate::storage::{Storage, StoreError};
-
-const KEY_BYTES: usize = 32;
-const VERSION: u8 = 1;
-const NONCE_BYTES: usize = 12;
-
-/// The fastest level: rows pass here on their way into storage, and the proxy's record waits for it.
-const ZSTD_LEVEL: i32 = 1;
-
-/// Largest value that opens. Values come in one message between the planes each, so none is larger.
-const MAX_PLAIN_BYTES: usize = MAX_GRPC_MESSAGE_BYTES;
 
 /// Days whose keys are held in memory: a record's day, and those somebody reads.
 const MAX_CACHED_DAYS: u64 = 128;
 
 /// How long after a key is dropped from storage other replicas may still hold it.
 const CACHED_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// The place of a sealed value.
-#[derive(Debug, Clone, Copy)]
-pub enum Place {
-    /// The parameters of a statement.
-    Parameters(QueryId),
-    /// A chunk of a statement's rows.
-    Rows {
-        /// The statement.
-        query_id: QueryId,
-        /// The chunk's number.
-        chunk: i32,
-    },
-}
-
-impl Place {
-    fn associated_data(self) -> Vec<u8> {
-        let mut data = vec![VERSION];
-        match self {
-            Self::Parameters(query_id) => {
-                data.extend_from_slice(b"queries.parameters");
-                data.extend_from_slice(query_id.0.as_bytes());
-            }
-            Self::Rows { query_id, chunk } => {
-                data.extend_from_slice(b"query_rows.data");
-                data.extend_from_slice(query_id.0.as_bytes());
-                data.extend_from_slice(&chunk.to_be_bytes());
-            }
-        }
-        data
-    }
-}
 
 /// A captured value that cannot be read, or a key that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,76 +76,15 @@ impl From<DataKeyError> for ServiceError {
     }
 }
 
-/// The key of one day.
-#[derive(Debug)]
-pub struct DataKey(Secret<[u8; KEY_BYTES]>);
-
-impl DataKey {
-    fn new_random() -> Self {
-        Self(Secret::new(rand::random()))
-    }
-
-    fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new(&Key::from(*self.0.expose()))
-    }
-
-    /// Compresses and seals `plain` for `place`.
-    ///
-    /// # Errors
-    /// [`DataKeyError::Compress`], which is a defect.
-    pub fn seal(&self, place: Place, plain: &[u8]) -> Result<Vec<u8>, DataKeyError> {
-        let packed = zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(DataKeyError::Compress)?;
-        // A day holds far fewer values than the 2^32 up to which random nonces are safe.
-        let nonce: [u8; NONCE_BYTES] = rand::random();
-        let aad = place.associated_data();
-        let payload = Payload {
-            msg: &packed,
-            aad: &aad,
-        };
-        let ciphertext = self
-            .cipher()
-            .encrypt(&Nonce::from(nonce), payload)
-            .map_err(|_| DataKeyError::Damaged)?; // only beyond 256 GiB
-        let mut sealed = Vec::with_capacity(1 + NONCE_BYTES + ciphertext.len());
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&ciphertext);
-        Ok(sealed)
-    }
-
-    /// Opens and unpacks what was sealed for `place`.
-    ///
-    /// # Errors
-    /// When it was changed or moved, or is no sealed value.
-    pub fn open(&self, place: Place, sealed: &[u8]) -> Result<Vec<u8>, DataKeyError> {
-        let (&version, rest) = sealed.split_first().ok_or(DataKeyError::Damaged)?;
-        if version != VERSION {
-            return Err(DataKeyError::UnknownVersion { version });
-        }
-        let (nonce, ciphertext) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(DataKeyError::Damaged)?;
-        let aad = place.associated_data();
-        let packed = self
-            .cipher()
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
-            .map_err(|_| DataKeyError::Damaged)?;
-        zstd::bulk::decompress(&packed, MAX_PLAIN_BYTES).map_err(|_| DataKeyError::Damaged)
-    }
-}
+/// Keys by the day and purpose they are of.
+pub type DayKeys = HashMap<(NaiveDate, KeyPurpose), Arc<DataKey>>;
 
 /// The keys of all days.
 #[derive(Clone)]
 pub struct DataKeys {
     storage: Storage,
     keys: Arc<KeyRing>,
-    by_day: Cache<NaiveDate, Arc<DataKey>>,
+    by_day: Cache<(NaiveDate, KeyPurpose), Arc<DataKey>>,
 }
 
 impl DataKeys {
@@ -208,49 +102,94 @@ impl DataKeys {
         }
     }
 
-    /// The key that seals the values of `day`; made when there is none yet.
+    /// The keys of `day` that are at hand.
+    pub async fn cached(&self, day: NaiveDate) -> DayKeys {
+        let mut keys = DayKeys::new();
+        for purpose in [KeyPurpose::Statements, KeyPurpose::Rows] {
+            let which = (day, purpose);
+            if let Some(key) = self.by_day.get(&which).await {
+                keys.insert(which, key);
+            }
+        }
+        keys
+    }
+
+    /// The key that seals values of `day`; made when there is none yet.
     ///
     /// # Errors
     /// When storage fails or the key does not open.
-    pub async fn for_sealing(&self, day: NaiveDate) -> Result<Arc<DataKey>, Arc<DataKeyError>> {
-        self.by_day.try_get_with(day, self.load_or_make(day)).await
+    pub async fn for_sealing(
+        &self,
+        day: NaiveDate,
+        purpose: KeyPurpose,
+    ) -> Result<Arc<DataKey>, Arc<DataKeyError>> {
+        self.by_day
+            .try_get_with((day, purpose), self.load_or_make(day, purpose))
+            .await
     }
 
-    /// The key that opens the values of `day`.
+    /// Opens and unpacks a value that was sealed for `place` under a key of `day`.
     ///
     /// # Errors
-    /// [`DataKeyError::Gone`] when the day is past its retention; otherwise as [`DataKeys::for_sealing`].
-    pub async fn for_opening(&self, day: NaiveDate) -> Result<Arc<DataKey>, Arc<DataKeyError>> {
-        self.by_day.try_get_with(day, self.load(day)).await
+    /// [`DataKeyError::Gone`] when the day is past its retention; otherwise when the value was changed or moved, storage
+    /// fails, or the key does not open.
+    pub async fn open(
+        &self,
+        day: NaiveDate,
+        place: Place,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, Arc<DataKeyError>> {
+        // Earlier versions had one key for all of a day.
+        let purpose = match sealed.first() {
+            Some(&VERSION_ZSTD_ONLY) => KeyPurpose::Statements,
+            _ => place.purpose(),
+        };
+        let key = self
+            .by_day
+            .try_get_with((day, purpose), self.load(day, purpose))
+            .await?;
+        key.open(place, sealed).map_err(Arc::new)
     }
 
-    async fn load_or_make(&self, day: NaiveDate) -> Result<Arc<DataKey>, DataKeyError> {
-        match self.load(day).await {
+    async fn load_or_make(
+        &self,
+        day: NaiveDate,
+        purpose: KeyPurpose,
+    ) -> Result<Arc<DataKey>, DataKeyError> {
+        match self.load(day, purpose).await {
             Err(DataKeyError::Gone { .. }) => {}
             found => return found,
         }
-        let row = day.to_string();
+        let row = place_of_key(day, purpose);
         let wrapped = self
             .keys
-            .seal(context(&row), DataKey::new_random().0.expose());
+            .seal(context(&row), DataKey::new_random().expose());
         // Another replica may have been first: what is stored counts.
         self.storage
-            .data_key_insert(day, &wrapped)
+            .data_key_insert(day, purpose, &wrapped)
             .await
             .map_err(Arc::new)?;
-        self.load(day).await
+        self.load(day, purpose).await
     }
 
-    async fn load(&self, day: NaiveDate) -> Result<Arc<DataKey>, DataKeyError> {
-        let wrapped = self.storage.data_key_fetch(day).await.map_err(Arc::new)?;
+    async fn load(
+        &self,
+        day: NaiveDate,
+        purpose: KeyPurpose,
+    ) -> Result<Arc<DataKey>, DataKeyError> {
+        let wrapped = self
+            .storage
+            .data_key_fetch(day, purpose)
+            .await
+            .map_err(Arc::new)?;
         let wrapped = wrapped.ok_or(DataKeyError::Gone { day })?;
         let opened = self
             .keys
-            .open(context(&day.to_string()), &wrapped)
+            .open(context(&place_of_key(day, purpose)), &wrapped)
             .map_err(|source| DataKeyError::Wrapped { day, source })?;
         let key = <[u8; KEY_BYTES]>::try_from(opened.expose().as_slice())
             .map_err(|_| DataKeyError::Damaged)?;
-        Ok(Arc::new(DataKey(Secret::new(key))))
+        Ok(Arc::new(DataKey::new(key)))
     }
 }
 
@@ -260,64 +199,21 @@ impl std::fmt::Debug for DataKeys {
     }
 }
 
-fn context(day: &str) -> SealContext<'_> {
-    SealContext {
-        table: "data_keys",
-        column: "key_sealed",
-        row: day,
+/// What names the row of a key. Keys of statements have the name that the only key of a day once had.
+#[must_use]
+pub fn place_of_key(day: NaiveDate, purpose: KeyPurpose) -> String {
+    match purpose {
+        KeyPurpose::Statements => day.to_string(),
+        KeyPurpose::Rows => format!("{day} rows"),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use uuid::Uuid;
-
-    #[test]
-    fn a_value_opens_in_its_own_place_only() {
-        let key = DataKey::new_random();
-        let (one, other) = (QueryId(Uuid::now_v7()), QueryId(Uuid::now_v7()));
-        let place = Place::Rows {
-            query_id: one,
-            chunk: 3,
-        };
-        let sealed = key.seal(place, b"alice@example.com").unwrap();
-        assert_eq!(key.open(place, &sealed).unwrap(), b"alice@example.com");
-        for elsewhere in [
-            Place::Rows {
-                query_id: one,
-                chunk: 4,
-            },
-            Place::Rows {
-                query_id: other,
-                chunk: 3,
-            },
-            Place::Parameters(one),
-        ] {
-            assert!(matches!(
-                key.open(elsewhere, &sealed),
-                Err(DataKeyError::Damaged)
-            ));
-        }
-        assert!(DataKey::new_random().open(place, &sealed).is_err());
-    }
-
-    #[test]
-    fn any_changed_or_missing_byte_is_noticed() {
-        let key = DataKey::new_random();
-        let place = Place::Parameters(QueryId(Uuid::now_v7()));
-        let sealed = key.seal(place, &[7; 1000]).unwrap();
-        assert!(sealed.len() < 100, "repetition is compressed away");
-        for index in 0..sealed.len() {
-            let mut changed = sealed.clone();
-            changed[index] ^= 0x40;
-            assert!(key.open(place, &changed).is_err(), "byte {index}");
-            assert!(key.open(place, &sealed[..index]).is_err(), "cut at {index}");
-        }
-    }
-
-    #[test]
-    fn a_key_prints_as_nothing() {
-        assert_eq!(format!("{:?}", DataKey::new_random()), "DataKey([secret])");
+/// The place of a wrapped key.
+#[must_use]
+pub fn context(row: &str) -> SealContext<'_> {
+    SealContext {
+        table: "data_keys",
+        column: "key_sealed",
+        row,
     }
 }

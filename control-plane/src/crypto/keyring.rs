@@ -245,6 +245,12 @@ impl KeyRing {
             .map_err(|_| OpenError::Damaged)
     }
 
+    /// The id of the key that seals now, as it stands in what it sealed.
+    #[must_use]
+    pub fn current_id(&self) -> &[u8] {
+        &self.first.id
+    }
+
     /// Whether `sealed` was sealed with the key that seals now.
     #[must_use]
     pub fn is_current(&self, sealed: &[u8]) -> bool {

@@ -4,3 +4,4 @@ pub mod columns;
 pub mod data_key;
 pub mod keyring;
 pub mod password;
+pub mod sealed_value;

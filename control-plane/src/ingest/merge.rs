@@ -1,7 +1,7 @@
 //! Merges the records of a batch: a start whose end is in the same batch becomes one row. Pure.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::v1;
@@ -46,6 +46,13 @@ pub struct Merged {
     pub refused: Vec<RefusedRecord>,
 }
 
+/// What has come already.
+struct Seen {
+    /// The statements begun, by their place in [`Merged::statements`].
+    started: HashMap<QueryId, usize>,
+    chunks: HashSet<(QueryId, i32)>,
+}
+
 /// Merges `records`, the first of which is the run's record number `first_sequence`. `belongs` says whether a session
 /// is one of the run.
 #[must_use]
@@ -54,8 +61,17 @@ pub fn merge(
     records: Vec<v1::Record>,
     belongs: impl Fn(SessionId) -> bool,
 ) -> Merged {
-    let mut merged = Merged::default();
-    let mut started: HashMap<QueryId, usize> = HashMap::new();
+    // Most statements have a start, rows and an end.
+    let expected = records.len() / 2;
+    let mut merged = Merged {
+        statements: Vec::with_capacity(expected),
+        chunks: Vec::with_capacity(expected),
+        ..Merged::default()
+    };
+    let mut seen = Seen {
+        started: HashMap::with_capacity(expected),
+        chunks: HashSet::with_capacity(expected),
+    };
     for (number, message) in (first_sequence..).zip(records) {
         match Record::read(number, message) {
             Err(invalid) => merged.refused.push(RefusedRecord {
@@ -70,17 +86,17 @@ pub fn merge(
             Ok(record) if !belongs(record.session_id()) => {
                 merged.refuse(record.position(), "its session is not one of this run");
             }
-            Ok(record) => merged.add(record, &mut started),
+            Ok(record) => merged.add(record, &mut seen),
         }
     }
     merged
 }
 
 impl Merged {
-    fn add(&mut self, record: Record, started: &mut HashMap<QueryId, usize>) {
+    fn add(&mut self, record: Record, seen: &mut Seen) {
         let position = record.position();
         match record {
-            Record::Started(statement) => match started.entry(statement.id) {
+            Record::Started(statement) => match seen.started.entry(statement.id) {
                 Entry::Occupied(_) => self.refuse(position, "the statement began twice"),
                 Entry::Vacant(entry) => {
                     entry.insert(self.statements.len());
@@ -88,7 +104,8 @@ impl Merged {
                 }
             },
             Record::Ended(end) => {
-                let start = started
+                let start = seen
+                    .started
                     .get(&end.id)
                     .and_then(|index| self.statements.get_mut(*index));
                 match start {
@@ -103,11 +120,14 @@ impl Merged {
                 }
             }
             Record::Rows(chunk) => {
-                let start = started
+                let start = seen
+                    .started
                     .get(&chunk.id)
                     .and_then(|index| self.statements.get(*index));
                 if start.is_some_and(|start| start.session_id != chunk.session_id) {
                     self.refuse(position, "the statement is of another session");
+                } else if !seen.chunks.insert((chunk.id, chunk.chunk)) {
+                    self.refuse(position, "the chunk came twice");
                 } else {
                     self.chunks.push(chunk);
                 }

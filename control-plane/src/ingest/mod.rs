@@ -1,5 +1,7 @@
 //! Takes the record in: from a proxy's batches to rows in storage, exactly once.
 
+pub mod block;
+pub mod columns;
 pub mod live;
 pub mod merge;
 pub mod publish;

@@ -4,17 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use pglens_core::{ErrorCode, RunId, SessionId};
+use pglens_rpc::convert;
 use pglens_rpc::status::status;
 use pglens_rpc::v1::publish_request::Message;
 use pglens_rpc::v1::record::Event;
 use pglens_rpc::v1::{PublishRequest, PublishResponse, Record, RecordBatch};
-use pglens_rpc::{convert, v1};
 use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::merge::merge;
 use super::seal::seal;
 use super::store::{Stored, store};
 use crate::app::App;
@@ -24,6 +24,10 @@ use crate::error::ServiceError;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Records of one batch. Each holds some memory of its own beyond its bytes.
 const MAX_RECORDS: usize = 50_000;
+/// Batches that are stored in one transaction when they are there already: what one transaction costs is then shared,
+/// and beyond a few there is little left to share. Each is a message of at most 8 MiB.
+const MAX_GATHERED_BATCHES: usize = 4;
+const MAX_GATHERED_RECORDS: usize = 12_000;
 
 /// Serves one `Publish` stream of the proxy `proxy_name`: takes batches until it ends, and acknowledges each.
 pub async fn run<S>(
@@ -89,7 +93,8 @@ async fn serve<S>(
 where
     S: Stream<Item = Result<PublishRequest, Status>> + Unpin,
 {
-    loop {
+    let mut goes_on = true;
+    while goes_on {
         let answer = PublishResponse {
             committed_sequence: committed,
         };
@@ -101,45 +106,102 @@ where
             () = app.shutdown.cancelled() => return Ok(()),
             received = inbound.next() => received,
         };
-        committed = match received {
+        let mut gathered = Gathered::behind(committed);
+        goes_on = gathered.add(received)?;
+        // While storage was busy with the batch before, others came in: they share one transaction.
+        while goes_on && gathered.has_room() {
+            let Some(received) = inbound.next().now_or_never() else {
+                break;
+            };
+            goes_on = match gathered.add(received) {
+                Ok(goes_on) => goes_on,
+                Err(status) => {
+                    store_gathered(app, run_id, &mut committed, gathered).await?;
+                    return Err(status);
+                }
+            };
+        }
+        store_gathered(app, run_id, &mut committed, gathered).await?;
+    }
+    Ok(())
+}
+
+/// New records of one batch or of several that follow one another.
+struct Gathered {
+    /// The record behind which they begin.
+    committed: u64,
+    /// The last one of them.
+    last: u64,
+    records: Vec<Record>,
+    batches: usize,
+}
+
+impl Gathered {
+    fn behind(committed: u64) -> Self {
+        Self {
+            committed,
+            last: committed,
+            records: Vec::new(),
+            batches: 0,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.batches < MAX_GATHERED_BATCHES && self.records.len() < MAX_GATHERED_RECORDS
+    }
+
+    /// Adds what came in; `false` when the stream is over.
+    fn add(&mut self, received: Option<Result<PublishRequest, Status>>) -> Result<bool, Status> {
+        match received {
             Some(Ok(PublishRequest {
                 message: Some(Message::Batch(batch)),
-            })) => take(app, run_id, committed, batch).await?,
-            Some(Ok(_)) => {
-                return Err(status(ErrorCode::ProtocolViolation, "a batch was expected"));
+            })) => {
+                let last = batch.last_sequence;
+                if let Some(records) = new_records(self.last, batch)? {
+                    self.last = last;
+                    match self.records.is_empty() {
+                        true => self.records = records,
+                        false => self.records.extend(records),
+                    }
+                }
+                self.batches += 1;
+                Ok(true)
             }
+            Some(Ok(_)) => Err(status(ErrorCode::ProtocolViolation, "a batch was expected")),
             // Larger than a message may be: it would come again and again, so it has to be heard of.
-            Some(Err(status)) if status.code() == Code::OutOfRange => return Err(status),
-            Some(Err(_)) | None => return Ok(()),
-        };
+            Some(Err(status)) if status.code() == Code::OutOfRange => Err(status),
+            Some(Err(_)) | None => Ok(false),
+        }
     }
 }
 
-/// Stores what is new in `batch`; returns the sequence up to which the record is committed then.
-async fn take(app: &App, run_id: RunId, committed: u64, batch: RecordBatch) -> Result<u64, Status> {
-    let last = batch.last_sequence;
-    let Some((first, records)) = new_records(committed, batch)? else {
-        return Ok(committed);
-    };
+/// Stores what was gathered; `committed` is then the sequence up to which the record is committed.
+async fn store_gathered(
+    app: &App,
+    run_id: RunId,
+    committed: &mut u64,
+    gathered: Gathered,
+) -> Result<(), Status> {
+    let Gathered { last, records, .. } = gathered;
+    if records.is_empty() {
+        return Ok(());
+    }
     let record_count = records.len();
-    let sessions: HashSet<SessionId> = records.iter().filter_map(session_of).collect();
+    let sessions = sessions_of(&records);
     let scopes = app
         .sessions
         .scopes(&app.storage, run_id, sessions)
         .await
         .map_err(ServiceError::from)?;
-    let merged = merge(first, records, |session_id| {
-        scopes.contains_key(&session_id)
-    });
     let sealed = seal(
         &app.data_keys,
-        app.session_defaults.retention_days,
+        app.session_defaults.retention.statements_days,
         scopes,
-        merged,
+        (gathered.committed + 1, records),
     )
     .await
     .map_err(ServiceError::from)?;
-    match store(&app.storage, run_id, committed, last, &sealed)
+    match store(&app.storage, run_id, gathered.committed, last, &sealed)
         .await
         .map_err(ServiceError::from)?
     {
@@ -149,7 +211,8 @@ async fn take(app: &App, run_id: RunId, committed: u64, batch: RecordBatch) -> R
                 tracing::error!(run.id = %run_id, refused, "records refused for what they hold, see the audit log");
             }
             app.live.stored(&sealed);
-            Ok(last)
+            *committed = last;
+            Ok(())
         }
         Stored::CursorMoved => Err(status(
             ErrorCode::Conflict,
@@ -158,8 +221,8 @@ async fn take(app: &App, run_id: RunId, committed: u64, batch: RecordBatch) -> R
     }
 }
 
-/// The records behind `committed`, with the number of the first; `None` when there are none.
-fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<(u64, Vec<Record>)>, Status> {
+/// The records behind `committed`; `None` when there are none.
+fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Record>>, Status> {
     let RecordBatch {
         first_sequence,
         last_sequence,
@@ -199,22 +262,36 @@ fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<(u64, Vec<Re
         .unwrap_or(usize::MAX)
         .min(records.len());
     drop(records.drain(..known));
-    Ok(Some((committed.max(first_sequence - 1) + 1, records)))
+    Ok(Some(records))
 }
 
-fn session_of(record: &v1::Record) -> Option<SessionId> {
-    let bytes = match record.event.as_ref()? {
+/// The sessions that records name.
+fn sessions_of(records: &[Record]) -> HashSet<SessionId> {
+    let mut sessions = HashSet::new();
+    let mut last: &[u8] = &[];
+    for bytes in records.iter().filter_map(session_of) {
+        // Mostly the one before's.
+        if bytes != last {
+            sessions.extend(SessionId::from_wire(bytes).ok());
+            last = bytes;
+        }
+    }
+    sessions
+}
+
+fn session_of(record: &Record) -> Option<&[u8]> {
+    Some(match record.event.as_ref()? {
         Event::StatementStarted(started) => &started.session_id,
         Event::RowsCaptured(rows) => &rows.session_id,
         Event::StatementEnded(ended) => &ended.session_id,
         Event::SessionEnded(ended) => &ended.session_id,
-    };
-    SessionId::from_wire(bytes).ok()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pglens_rpc::v1;
 
     fn batch(first: u64, last: u64, count: usize) -> RecordBatch {
         let records = (0..count)
@@ -237,15 +314,11 @@ mod tests {
         let check = |committed, (first, last), expected: Option<(u64, usize)>| {
             let count = usize::try_from(last - first + 1).unwrap();
             let new = new_records(committed, batch(first, last, count)).unwrap();
-            let seen = new.map(|(first, records)| {
+            let seen = new.map(|records| {
                 let Some(Event::StatementStarted(started)) = &records[0].event else {
                     panic!()
                 };
-                assert_eq!(
-                    started.sequence, first,
-                    "the first record is the one it is said to be"
-                );
-                (first, records.len())
+                (started.sequence, records.len())
             });
             assert_eq!(seen, expected, "{first}..={last} behind {committed}");
         };

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::convert::{InvalidField, query_id, session_id};
 use pglens_rpc::v1;
-use serde_json::{Value, json};
 
-use super::text::{bounded, storable};
+use super::columns::pack_columns;
+use super::text::{storable, word};
 
 /// SQLSTATEs have five characters; the column is indexed.
 const SQLSTATE_BYTES: usize = 5;
@@ -69,8 +69,8 @@ pub struct StatementEnd {
     pub error_message: String,
     /// The rule that refused it; empty: it ran.
     pub refusal: String,
-    /// The result's columns, as the API shows them.
-    pub columns: Option<Value>,
+    /// The result's columns, as they are kept.
+    pub columns: Option<Vec<u8>>,
     /// Some rows were not kept.
     pub rows_truncated: bool,
     /// Rows kept.
@@ -241,8 +241,8 @@ fn read_started(record: u64, started: v1::StatementStarted) -> Result<Statement,
         session_id: session_id(&started.session_id)?,
         sequence: count(started.sequence),
         sql: storable(started.sql),
-        kind: bounded(&started.kind, WORD_BYTES).into_owned(),
-        fingerprint: bounded(&started.fingerprint, WORD_BYTES).into_owned(),
+        kind: word(started.kind, WORD_BYTES),
+        fingerprint: word(started.fingerprint, WORD_BYTES),
         parameters: started.parameters,
         started_at: instant(started.started_at_unix_us),
         end: None,
@@ -275,16 +275,16 @@ fn read_ended(record: u64, ended: v1::StatementEnded) -> Result<StatementEnd, In
         row_count: count(ended.row_count),
         bytes_in: count(ended.bytes_in),
         bytes_out: count(ended.bytes_out),
-        command_tag: bounded(&ended.command_tag, WORD_BYTES).into_owned(),
-        sqlstate: bounded(&ended.sqlstate, SQLSTATE_BYTES).into_owned(),
-        error_message: bounded(&ended.error_message, MESSAGE_BYTES).into_owned(),
-        refusal: bounded(&ended.refusal, WORD_BYTES).into_owned(),
-        columns: columns(&ended.columns),
+        command_tag: word(ended.command_tag, WORD_BYTES),
+        sqlstate: word(ended.sqlstate, SQLSTATE_BYTES),
+        error_message: word(ended.error_message, MESSAGE_BYTES),
+        refusal: word(ended.refusal, WORD_BYTES),
+        columns: pack_columns(ended.columns),
         rows_truncated: ended.rows_truncated,
         captured_rows: count(ended.captured_rows),
         captured_bytes: count(ended.captured_bytes),
         result_digest: Some(ended.result_digest).filter(|digest| !digest.is_empty()),
-        transaction_status: bounded(&ended.transaction_status, 1).into_owned(),
+        transaction_status: word(ended.transaction_status, 1),
         outcome_unknown: ended.outcome_unknown,
     })
 }
@@ -294,27 +294,13 @@ fn read_session_ended(record: u64, ended: v1::SessionEnded) -> Result<SessionEnd
         record,
         session_id: session_id(&ended.session_id)?,
         ended_at: instant(ended.ended_at_unix_us),
-        reason: bounded(&ended.reason, WORD_BYTES).into_owned(),
-        sqlstate: bounded(&ended.sqlstate, SQLSTATE_BYTES).into_owned(),
+        reason: word(ended.reason, WORD_BYTES),
+        sqlstate: word(ended.sqlstate, SQLSTATE_BYTES),
         queries_used: count(ended.queries_used),
         bytes_used: count(ended.bytes_used),
         bytes_in: count(ended.bytes_in),
         bytes_out: count(ended.bytes_out),
     })
-}
-
-fn columns(columns: &[v1::Column]) -> Option<Value> {
-    let column = |column: &v1::Column| {
-        json!({
-            "name": bounded(&column.name, WORD_BYTES),
-            "type_oid": column.type_oid,
-            "type_modifier": column.type_modifier,
-            "format": column.format,
-            "table_oid": column.table_oid,
-            "table_column": column.table_column,
-        })
-    };
-    (!columns.is_empty()).then(|| columns.iter().map(column).collect())
 }
 
 /// Counts beyond what storage can hold are as good as its largest.

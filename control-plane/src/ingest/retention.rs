@@ -8,9 +8,10 @@ use pglens_runtime::Chain;
 use serde_json::json;
 
 use crate::app::App;
+use crate::crypto::sealed_value::KeyPurpose;
 use crate::service::audit::{Action, Actor, AuditEntry};
-use crate::storage::StoreError;
-use crate::storage::partition::PartitionsKept;
+use crate::storage::partition::{KeptFrom, PartitionsKept};
+use crate::storage::{Storage, StoreError};
 
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Records of yesterday still come in, from sessions around midnight and clocks that are behind.
@@ -18,19 +19,58 @@ const DAYS_BEHIND: u64 = 1;
 /// Long enough for somebody to notice that none are made any more.
 const DAYS_AHEAD: u64 = 7;
 
-/// Makes and drops partitions once. To be called before records are taken in.
+/// For how long the record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Days after which statements are dropped with their parameters.
+    pub statements_days: u32,
+    /// Days after which captured rows are dropped; at most as many.
+    pub rows_days: u32,
+}
+
+impl Retention {
+    /// The first days that are kept when it is `today`.
+    #[must_use]
+    pub fn kept_from(self, today: NaiveDate) -> KeptFrom {
+        let first = |days: u32| {
+            today
+                .checked_sub_days(Days::new(days.into()))
+                .unwrap_or(NaiveDate::MIN)
+        };
+        KeptFrom {
+            statements: first(self.statements_days),
+            rows: first(self.rows_days.min(self.statements_days)),
+        }
+    }
+}
+
+/// Makes and drops partitions once. To be called before records are taken in. `None`: another replica is at it.
 ///
 /// # Errors
 /// When storage is not available.
-pub async fn keep_once(app: &App) -> Result<(), StoreError> {
+pub async fn keep_once(
+    storage: &Storage,
+    retention: Retention,
+) -> Result<Option<PartitionsKept>, StoreError> {
     let today = Utc::now().date_naive();
-    let (first, last, keep_from) = days(today, app.session_defaults.retention_days);
-    let Some(kept) = app.storage.partition_keep(first, last, keep_from).await? else {
-        return Ok(()); // another replica is at it
+    let (first, last) = days(today);
+    let kept_from = retention.kept_from(today);
+    let Some(kept) = storage.partition_keep(first, last, kept_from).await? else {
+        return Ok(None);
     };
-    report(&kept);
     if !kept.dropped.is_empty() {
-        app.storage.audit_insert(&event(&kept)).await?;
+        storage.audit_insert(&event(&kept)).await?;
+    }
+    Ok(Some(kept))
+}
+
+/// As [`keep_once`], and says in the log what was done.
+///
+/// # Errors
+/// As [`keep_once`].
+pub async fn keep_and_report(app: &App) -> Result<(), StoreError> {
+    if let Some(kept) = keep_once(&app.storage, app.session_defaults.retention).await? {
+        report(&kept);
     }
     Ok(())
 }
@@ -42,29 +82,33 @@ pub async fn run(app: Arc<App>) {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        if let Err(error) = keep_once(&app).await {
+        if let Err(error) = keep_and_report(&app).await {
             tracing::warn!(error = %Chain(&error), "partitions not kept");
         }
     }
 }
 
-/// The first and the last day that need a partition, and the first day that is kept.
-fn days(today: NaiveDate, retention_days: u32) -> (NaiveDate, NaiveDate, NaiveDate) {
+/// The first and the last day that need a partition.
+fn days(today: NaiveDate) -> (NaiveDate, NaiveDate) {
     let first = today
         .checked_sub_days(Days::new(DAYS_BEHIND))
         .unwrap_or(today);
     let last = today
         .checked_add_days(Days::new(DAYS_AHEAD))
         .unwrap_or(today);
-    let keep_from = today
-        .checked_sub_days(Days::new(retention_days.into()))
-        .unwrap_or(NaiveDate::MIN);
-    (first, last, keep_from)
+    (first, last)
+}
+
+fn dropped_days(kept: &PartitionsKept, purpose: KeyPurpose) -> Vec<NaiveDate> {
+    let dropped = kept.dropped.iter().filter(|past| past.purpose == purpose);
+    dropped.map(|past| past.day).collect()
 }
 
 fn event(kept: &PartitionsKept) -> AuditEntry {
-    AuditEntry::of(Actor::System, Action::RecordsDropped, "record", "days")
-        .after(json!({ "days": kept.dropped }))
+    AuditEntry::of(Actor::System, Action::RecordsDropped, "record", "days").after(json!({
+        "statements_of": dropped_days(kept, KeyPurpose::Statements),
+        "rows_of": dropped_days(kept, KeyPurpose::Rows),
+    }))
 }
 
 fn report(kept: &PartitionsKept) {
@@ -72,7 +116,11 @@ fn report(kept: &PartitionsKept) {
         tracing::info!(partitions = ?kept.created, "partitions created");
     }
     if !kept.dropped.is_empty() {
-        tracing::info!(days = ?kept.dropped, "records past their retention dropped with their keys");
+        tracing::info!(
+            statements_of = ?dropped_days(kept, KeyPurpose::Statements),
+            rows_of = ?dropped_days(kept, KeyPurpose::Rows),
+            "records past their retention dropped with their keys"
+        );
     }
     for failure in &kept.failed {
         tracing::warn!(
@@ -88,9 +136,20 @@ mod tests {
 
     #[test]
     fn a_day_is_kept_for_as_long_as_the_retention_says() {
-        let (first, last, keep_from) = days("2026-03-10".parse().unwrap(), 9);
+        let today = "2026-03-10".parse().unwrap();
+        let (first, last) = days(today);
         assert_eq!(first.to_string(), "2026-03-09");
         assert_eq!(last.to_string(), "2026-03-17");
-        assert_eq!(keep_from.to_string(), "2026-03-01");
+        let kept_from = |statements_days, rows_days| {
+            let retention = Retention {
+                statements_days,
+                rows_days,
+            };
+            let kept_from = retention.kept_from(today);
+            (kept_from.statements.to_string(), kept_from.rows.to_string())
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(kept_from(9, 2), pair("2026-03-01", "2026-03-08"));
+        assert_eq!(kept_from(2, 9), pair("2026-03-08", "2026-03-08"));
     }
 }

@@ -7,13 +7,17 @@ use chrono::{Days, NaiveDate, Utc};
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::v1;
 use prost::Message;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use super::merge::{Merged, RefusedRecord};
+use super::block::{BLOCK_TARGET_BYTES, MAX_PACKED_BYTES, block_id, pack};
+use super::merge::{Merged, RefusedRecord, merge};
 use super::record::{RowChunk, SessionEnd, Statement, StatementEnd};
-use crate::crypto::data_key::{DataKey, DataKeyError, DataKeys, Place};
+use crate::crypto::data_key::{DataKeyError, DataKeys, DayKeys};
+use crate::crypto::sealed_value::{KeyPurpose, Place, Sealer};
 use crate::storage::connection::SessionScope;
 use crate::storage::partition::day_of_id;
-use crate::storage::record::{NewChunk, NewStatement};
+use crate::storage::record::{NewBlock, NewChunk, NewStatement, PackedChunk};
 
 /// A batch without anything readable of the target's data in it, statements' texts aside.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub struct SealedBatch {
     pub ends: Vec<StatementEnd>,
     /// Captured rows.
     pub chunks: Vec<NewChunk>,
+    /// Captured rows of several statements each.
+    pub blocks: Vec<NewBlock>,
     /// Sessions that ended.
     pub session_ends: Vec<SessionEnd>,
     /// What cannot be stored.
@@ -49,11 +55,16 @@ impl Calendar {
     /// The day whose key seals a statement's values: the one in its id, so that they go with its partition. Values
     /// under an id from a clock that is far off go with today's.
     fn key_day(self, id: QueryId) -> NaiveDate {
-        day_of_id(id.0, self.earliest, self.today).unwrap_or(self.today)
+        self.day(id).unwrap_or(self.today)
+    }
+
+    /// The day in an id, unless its clock is far off.
+    fn day(self, id: QueryId) -> Option<NaiveDate> {
+        day_of_id(id.0, self.earliest, self.today)
     }
 }
 
-/// Seals the values of `merged`.
+/// Reads records, the first of which has the number `first` in its run, merges them and seals their values.
 ///
 /// # Errors
 /// When a key cannot be had.
@@ -61,100 +72,243 @@ pub async fn seal(
     keys: &DataKeys,
     retention_days: u32,
     scopes: HashMap<SessionId, SessionScope>,
-    merged: Merged,
+    (first, records): (u64, Vec<v1::Record>),
 ) -> Result<SealedBatch, Arc<DataKeyError>> {
     let calendar = Calendar::new(retention_days);
-    let with_parameters = merged
+    let at_hand = keys.cached(calendar.today).await;
+    // All of this takes longer for a full batch than a task may hold its thread.
+    let begun = tokio::task::spawn_blocking(move || {
+        let merged = merge(first, records, |session_id| {
+            scopes.contains_key(&session_id)
+        });
+        let needed = needed_keys(calendar, &merged);
+        match needed.iter().all(|which| at_hand.contains_key(which)) {
+            true => seal_values(calendar, &at_hand, &scopes, merged).map(Begun::Done),
+            false => Ok(Begun::Needs(needed, merged, scopes)),
+        }
+    });
+    let (needed, merged, scopes) = match joined(begun).await? {
+        Begun::Done(batch) => return Ok(batch),
+        Begun::Needs(needed, merged, scopes) => (needed, merged, scopes),
+    };
+    let mut by_day = DayKeys::new();
+    for (day, purpose) in needed {
+        by_day.insert((day, purpose), keys.for_sealing(day, purpose).await?);
+    }
+    joined(tokio::task::spawn_blocking(move || {
+        seal_values(calendar, &by_day, &scopes, merged)
+    }))
+    .await
+}
+
+/// How far sealing came with the keys at hand.
+enum Begun {
+    Done(SealedBatch),
+    Needs(
+        HashSet<(NaiveDate, KeyPurpose)>,
+        Merged,
+        HashMap<SessionId, SessionScope>,
+    ),
+}
+
+async fn joined<T>(work: JoinHandle<Result<T, DataKeyError>>) -> Result<T, Arc<DataKeyError>> {
+    // A thread that panicked, which is a defect.
+    let done = work.await.map_err(|_| Arc::new(DataKeyError::Damaged))?;
+    done.map_err(Arc::new)
+}
+
+/// The keys under which values are to be sealed.
+fn needed_keys(calendar: Calendar, merged: &Merged) -> HashSet<(NaiveDate, KeyPurpose)> {
+    let parameters = merged
         .statements
         .iter()
-        .filter(|statement| !statement.parameters.is_empty());
-    let ids = with_parameters.map(|statement| statement.id);
-    let days: HashSet<NaiveDate> = ids
-        .chain(merged.chunks.iter().map(|chunk| chunk.id))
-        .map(|id| calendar.key_day(id))
-        .collect();
-    if days.is_empty() {
-        return seal_values(calendar, &HashMap::new(), &scopes, merged).map_err(Arc::new);
-    }
-    let mut keys_by_day = HashMap::with_capacity(days.len());
-    for day in days {
-        keys_by_day.insert(day, keys.for_sealing(day).await?);
-    }
-    // Compressing and sealing a full batch takes longer than a task may hold its thread.
-    tokio::task::spawn_blocking(move || seal_values(calendar, &keys_by_day, &scopes, merged))
-        .await
-        .map_err(|_| Arc::new(DataKeyError::Damaged))?
-        .map_err(Arc::new)
+        .filter(|statement| !statement.parameters.is_empty())
+        .map(|statement| (calendar.key_day(statement.id), KeyPurpose::Statements));
+    let rows = merged
+        .chunks
+        .iter()
+        .map(|chunk| (calendar.key_day(chunk.id), KeyPurpose::Rows));
+    parameters.chain(rows).collect()
 }
 
 fn seal_values(
     calendar: Calendar,
-    keys: &HashMap<NaiveDate, Arc<DataKey>>,
+    keys: &DayKeys,
     scopes: &HashMap<SessionId, SessionScope>,
     merged: Merged,
 ) -> Result<SealedBatch, DataKeyError> {
-    let seal = |place, id, plain: &[u8]| {
-        let day = calendar.key_day(id);
-        let key = keys.get(&day).ok_or(DataKeyError::Gone { day })?;
-        key.seal(place, plain)
-    };
+    let mut sealers = Sealers::new(keys);
     let mut batch = SealedBatch {
         ends: merged.ends,
         session_ends: merged.session_ends,
         refused: merged.refused,
         ..SealedBatch::default()
     };
+    let (mut small, large) = split(calendar, &merged.statements, merged.chunks);
+    for chunk in large {
+        batch
+            .chunks
+            .push(seal_chunk(calendar, chunk, &mut sealers)?);
+    }
+    let mut blocks = Blocks::default();
+    batch.statements.reserve(merged.statements.len());
     for mut statement in merged.statements {
         // Records of sessions without a scope were refused when the batch was merged.
         let Some(scope) = scopes.get(&statement.session_id).copied() else {
             continue;
         };
+        let key_day = calendar.key_day(statement.id);
         let parameters = std::mem::take(&mut statement.parameters);
         let parameters_sealed = match parameters.is_empty() {
             true => None,
             false => {
-                let plain = encode_parameters(parameters);
-                Some(seal(Place::Parameters(statement.id), statement.id, &plain)?)
+                let place = Place::Parameters(statement.id);
+                Some(sealers.seal(key_day, place, &encode_parameters(parameters))?)
             }
         };
-        batch
-            .statements
-            .push(new_statement(calendar, statement, scope, parameters_sealed));
-    }
-    for mut chunk in merged.chunks {
-        let plain = std::mem::take(&mut chunk.data);
-        let place = Place::Rows {
-            query_id: chunk.id,
-            chunk: chunk.chunk,
+        let rows_block = match small.remove(&statement.id) {
+            Some(chunks) => Some(blocks.add((statement.id, key_day), &chunks, &mut sealers)?),
+            None => None,
         };
-        let data_sealed = seal(place, chunk.id, &plain)?;
-        batch.chunks.push(new_chunk(calendar, chunk, data_sealed));
+        batch.statements.push(NewStatement {
+            rows_block,
+            statement,
+            scope,
+            key_day,
+            parameters_sealed,
+        });
     }
+    batch.blocks = blocks.close(&mut sealers)?;
     Ok(batch)
 }
 
-fn new_statement(
+/// Which statements have their rows in blocks: those that came whole, with little in them, under an id of a day that is.
+fn split(
     calendar: Calendar,
-    statement: Statement,
-    scope: SessionScope,
-    parameters_sealed: Option<Vec<u8>>,
-) -> NewStatement {
-    let key_day = calendar.key_day(statement.id);
-    NewStatement {
-        statement,
-        scope,
-        key_day,
-        parameters_sealed,
+    statements: &[Statement],
+    chunks: Vec<RowChunk>,
+) -> (HashMap<QueryId, Vec<RowChunk>>, Vec<RowChunk>) {
+    let whole: HashSet<QueryId> = statements
+        .iter()
+        .filter(|statement| statement.end.is_some() && calendar.day(statement.id).is_some())
+        .map(|statement| statement.id)
+        .collect();
+    let (mut small, mut large): (HashMap<QueryId, Vec<RowChunk>>, Vec<RowChunk>) =
+        (HashMap::new(), Vec::new());
+    for chunk in chunks {
+        match whole.contains(&chunk.id) {
+            true => small.entry(chunk.id).or_default().push(chunk),
+            false => large.push(chunk),
+        }
+    }
+    let too_large = small.extract_if(|_, chunks| {
+        chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>() > MAX_PACKED_BYTES
+    });
+    large.extend(too_large.flat_map(|(_, chunks)| chunks));
+    (small, large)
+}
+
+/// Blocks of rows, one under way for each day.
+#[derive(Default)]
+struct Blocks {
+    open: HashMap<NaiveDate, OpenBlock>,
+    closed: Vec<NewBlock>,
+}
+
+struct OpenBlock {
+    id: Uuid,
+    plain: Vec<u8>,
+    packed: Vec<PackedChunk>,
+}
+
+impl Blocks {
+    /// Adds the chunks of a statement; returns the block that has them.
+    fn add(
+        &mut self,
+        (id, day): (QueryId, NaiveDate),
+        chunks: &[RowChunk],
+        sealers: &mut Sealers,
+    ) -> Result<Uuid, DataKeyError> {
+        let is_full = |open: &mut OpenBlock| open.plain.len() >= BLOCK_TARGET_BYTES;
+        if self.open.get_mut(&day).is_some_and(is_full) {
+            let full = self.open.remove(&day);
+            self.closed
+                .extend(full.map(|full| full.close(day, sealers)).transpose()?);
+        }
+        let open = self.open.entry(day).or_insert_with(|| OpenBlock {
+            id: block_id(id),
+            plain: Vec::new(),
+            packed: Vec::new(),
+        });
+        for chunk in chunks {
+            pack(&mut open.plain, chunk);
+            open.packed.push(PackedChunk {
+                record: chunk.record,
+                id: chunk.id,
+                session_id: chunk.session_id,
+            });
+        }
+        Ok(open.id)
+    }
+
+    fn close(mut self, sealers: &mut Sealers) -> Result<Vec<NewBlock>, DataKeyError> {
+        for (day, open) in self.open {
+            self.closed.push(open.close(day, sealers)?);
+        }
+        Ok(self.closed)
     }
 }
 
-fn new_chunk(calendar: Calendar, chunk: RowChunk, data_sealed: Vec<u8>) -> NewChunk {
+impl OpenBlock {
+    fn close(self, day: NaiveDate, sealers: &mut Sealers) -> Result<NewBlock, DataKeyError> {
+        Ok(NewBlock {
+            data_sealed: sealers.seal(day, Place::Block(self.id), &self.plain)?,
+            id: self.id,
+            key_day: day,
+            packed: self.packed,
+        })
+    }
+}
+
+/// One sealer for each key.
+struct Sealers(HashMap<(NaiveDate, KeyPurpose), Sealer>);
+
+impl Sealers {
+    fn new(keys: &DayKeys) -> Self {
+        let sealers = keys.iter().map(|(which, key)| (*which, key.sealer()));
+        Self(sealers.collect())
+    }
+
+    fn seal(
+        &mut self,
+        day: NaiveDate,
+        place: Place,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, DataKeyError> {
+        let sealer = self
+            .0
+            .get_mut(&(day, place.purpose()))
+            .ok_or(DataKeyError::Gone { day })?;
+        sealer.seal(place, plain)
+    }
+}
+
+fn seal_chunk(
+    calendar: Calendar,
+    mut chunk: RowChunk,
+    sealers: &mut Sealers,
+) -> Result<NewChunk, DataKeyError> {
+    let plain = std::mem::take(&mut chunk.data);
+    let place = Place::Rows {
+        query_id: chunk.id,
+        chunk: chunk.chunk,
+    };
     let key_day = calendar.key_day(chunk.id);
-    NewChunk {
+    Ok(NewChunk {
+        data_sealed: sealers.seal(key_day, place, &plain)?,
         chunk,
         key_day,
-        data_sealed,
-    }
+    })
 }
 
 /// Parameters as they are kept: a `StatementStarted` message with nothing else in it.

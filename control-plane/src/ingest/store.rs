@@ -13,11 +13,14 @@ use super::record::{Position, RecordKind};
 use super::seal::SealedBatch;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::record::{
-    NewChunk, NewStatement, chunks_copy_in_txn, cursor_move_in_txn, statements_copy_in_txn,
-    statements_end_in_txn, statements_known_in_txn,
+    NewChunk, NewStatement, PackedChunk, cursor_move_in_txn, rows_copy_in_txn,
+    statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
 use crate::storage::{Storage, StoreError, Transaction, audit};
+
+/// Why rows are refused whose statement is not there.
+const NO_STATEMENT: &str = "its statement is not one of its session";
 
 /// Refused records named in one audit event; their number is always told.
 const MAX_REFUSED_NAMED: usize = 100;
@@ -88,7 +91,7 @@ async fn attempt(
             "its statement is not one that runs in its session",
         ));
     }
-    add_chunks(&mut txn, &batch.chunks, &statements, mode, &mut refused).await?;
+    add_rows(&mut txn, batch, &statements, mode, &mut refused).await?;
 
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
@@ -135,32 +138,34 @@ async fn add_statements<'a>(
     Ok(added)
 }
 
-async fn add_chunks(
+async fn add_rows(
     txn: &mut Transaction<'_>,
-    chunks: &[NewChunk],
+    batch: &SealedBatch,
     added: &[&NewStatement],
     mode: Mode,
     refused: &mut Vec<RefusedRecord>,
 ) -> Result<(), StoreError> {
-    let known = known_statements(txn, chunks, added).await?;
-    let mut adding = Vec::with_capacity(chunks.len());
-    for new in chunks {
+    let known = known_statements(txn, &batch.chunks, added).await?;
+    let mut adding = Vec::with_capacity(batch.chunks.len());
+    for new in &batch.chunks {
         match known.contains(&new.chunk.id) {
             true => adding.push(new),
-            false => {
-                refused.push(refusal(
-                    chunk_position(new),
-                    "its statement is not one of its session",
-                ));
-            }
+            false => refused.push(refusal(chunk_position(new), NO_STATEMENT)),
         }
     }
     if mode == Mode::AllAtOnce {
-        return chunks_copy_in_txn(txn, &adding).await;
+        return rows_copy_in_txn(txn, &adding, &batch.blocks).await;
     }
+    // Rows of statements that were refused stay in their block, where nothing leads to them.
+    for packed in batch.blocks.iter().flat_map(|block| &block.packed) {
+        if !known.contains(&packed.id) {
+            refused.push(refusal(packed_position(packed), NO_STATEMENT));
+        }
+    }
+    rows_copy_in_txn(txn, &[], &batch.blocks).await?;
     for new in adding {
         let attempt = txn.transaction().await?;
-        match chunks_copy_in_txn(&attempt, &[new]).await {
+        match rows_copy_in_txn(&attempt, &[new], &[]).await {
             Ok(()) => attempt.commit().await?,
             Err(error) if error.refuses_content() => {
                 attempt.rollback().await?;
@@ -205,6 +210,15 @@ fn chunk_position(new: &NewChunk) -> Position {
         RecordKind::RowsCaptured,
         new.chunk.session_id,
         new.chunk.id,
+    )
+}
+
+fn packed_position(packed: &PackedChunk) -> Position {
+    position(
+        packed.record,
+        RecordKind::RowsCaptured,
+        packed.session_id,
+        packed.id,
     )
 }
 

@@ -74,6 +74,8 @@ actions! {
     RecordRefused = "record.refused",
     /// Old records were dropped.
     RecordsDropped = "records.dropped",
+    /// Values were sealed again with the newest master key.
+    KeysResealed = "keys.resealed",
 }
 
 /// Who did it.

@@ -32,3 +32,13 @@ pub fn null_is_empty<'de, D: Deserializer<'de>>(
         Option::<String>::deserialize(deserializer)?.unwrap_or_default(),
     ))
 }
+
+/// Reads a number or null, where null means "take it away" and absence, which does not come here, means "leave it".
+///
+/// # Errors
+/// When it is neither null nor a number.
+pub fn null_is_given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<i64>>, D::Error> {
+    Option::<i64>::deserialize(deserializer).map(Some)
+}

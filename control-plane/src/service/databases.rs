@@ -85,6 +85,8 @@ pub async fn create(
         ssl_root_cert: new.ssl_root_cert.filter(|pem| !pem.is_empty()),
         read_username: read,
         record_rows: new.record_rows,
+        record_max_rows: new.record_max_rows,
+        record_max_bytes: new.record_max_bytes,
         is_disabled: false,
         // Storage sets its own.
         created_at: chrono::DateTime::UNIX_EPOCH,

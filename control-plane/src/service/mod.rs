@@ -4,6 +4,7 @@ pub mod audit;
 pub mod body;
 pub mod bootstrap;
 pub mod caller;
+pub mod captured;
 pub mod connections;
 pub mod databases;
 pub mod grants;

@@ -85,6 +85,20 @@ pub fn port(field: &str, port: i64) -> Result<u16, ServiceError> {
     }
 }
 
+/// A limit that may be left to the server.
+///
+/// # Errors
+/// When it is below 1.
+pub fn limit(field: &str, limit: Option<i64>) -> Result<(), ServiceError> {
+    match limit {
+        Some(limit) if limit < 1 => Err(ServiceError::invalid(
+            field,
+            "must be at least 1, or null for the server's setting",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Certificates in PEM.
 ///
 /// # Errors

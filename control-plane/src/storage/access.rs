@@ -29,7 +29,7 @@ const LOCK_USER: &str = "select from users \
      where id = $1 and password_changed_at = $2 and not is_disabled and deleted_at is null for share";
 
 const LOCK_DATABASE: &str = "select id, host, port, database_name, username, password_sealed, read_username, \
-       read_password_sealed, ssl_mode, ssl_root_cert, record_rows \
+       read_password_sealed, ssl_mode, ssl_root_cert, record_rows, record_max_rows, record_max_bytes \
      from databases where name = $1 and not is_disabled and deleted_at is null for share";
 
 /// The grant that counts comes first: one that holds now before one that is to come before one that is over; among
@@ -97,6 +97,10 @@ pub struct LoginDatabase {
     pub ssl_root_cert: Option<String>,
     /// Whether rows are kept.
     pub record_rows: bool,
+    /// Rows kept for each statement, where the database says.
+    pub record_max_rows: Option<u64>,
+    /// Bytes of rows kept for each statement, where the database says.
+    pub record_max_bytes: Option<u64>,
 }
 
 /// Whether a grant holds, by the clock of the storage database.
@@ -315,6 +319,8 @@ fn login_database(row: &Row) -> Result<LoginDatabase, StoreError> {
         ssl_mode: word(row, "ssl_mode")?,
         ssl_root_cert: column(row, "ssl_root_cert")?,
         record_rows: column(row, "record_rows")?,
+        record_max_rows: optional_count(row, "record_max_rows")?,
+        record_max_bytes: optional_count(row, "record_max_bytes")?,
     })
 }
 

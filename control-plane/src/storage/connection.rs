@@ -18,8 +18,8 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 const INSERT: &str = "insert into connections \
      (id, run_id, user_id, database_id, grant_id, client_address, application_name, tls_version, \
-      queries_reserved, bytes_reserved, window_ends_at) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+      queries_reserved, bytes_reserved, window_ends_at, record_rows) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 const COLUMNS: &str = "c.id, c.user_id, u.username, c.database_id, d.name as database, c.grant_id, \
      c.client_address, c.application_name, c.tls_version, r.proxy_name, c.started_at, c.ended_at, c.end_reason, \
@@ -63,6 +63,8 @@ pub struct NewConnection<'a> {
     pub bytes_reserved: i64,
     /// When the hours of its grant end.
     pub window_ends_at: Option<DateTime<Utc>>,
+    /// Whether rows of it are recorded.
+    pub record_rows: bool,
 }
 
 /// A session that was let in, running or ended.
@@ -283,6 +285,7 @@ pub async fn insert_in_txn(
             &connection.queries_reserved,
             &connection.bytes_reserved,
             &connection.window_ends_at,
+            &connection.record_rows,
         ],
     )
     .await?;

@@ -12,7 +12,7 @@ use super::{Storage, StoreError, column, word};
 use crate::service::page::Page;
 
 const COLUMNS: &str = "id, name, description, host, port, database_name, username, ssl_mode, ssl_root_cert, \
-     read_username, record_rows, is_disabled, created_at, updated_at";
+     read_username, record_rows, record_max_rows, record_max_bytes, is_disabled, created_at, updated_at";
 
 /// A target database; its passwords are never part of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -39,8 +39,12 @@ pub struct Database {
     pub ssl_root_cert: Option<String>,
     /// The login that read grants use; null: the stored one.
     pub read_username: Option<String>,
-    /// Whether result rows are kept.
+    /// Whether result rows are kept; sessions that run keep to what held when they began.
     pub record_rows: bool,
+    /// Rows kept for each statement; null: the server's setting.
+    pub record_max_rows: Option<i64>,
+    /// Bytes of rows kept for each statement; null: the server's setting.
+    pub record_max_bytes: Option<i64>,
     /// Whether nobody is let in.
     pub is_disabled: bool,
     /// When it was created.
@@ -83,8 +87,9 @@ pub async fn insert_in_txn(
 ) -> Result<Database, StoreError> {
     let sql = format!(
         "insert into databases (id, name, description, host, port, database_name, username, ssl_mode, ssl_root_cert, \
-         read_username, record_rows, is_disabled, password_sealed, read_password_sealed) overriding system value \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) returning {COLUMNS}"
+         read_username, record_rows, is_disabled, password_sealed, read_password_sealed, record_max_rows, \
+         record_max_bytes) overriding system value \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) returning {COLUMNS}"
     );
     write_row(txn, &sql, new, sealed).await
 }
@@ -101,7 +106,8 @@ pub async fn update_in_txn(
     let sql = format!(
         "update databases set name = $2, description = $3, host = $4, port = $5, database_name = $6, username = $7, \
          ssl_mode = $8, ssl_root_cert = $9, read_username = $10, record_rows = $11, is_disabled = $12, \
-         password_sealed = $13, read_password_sealed = $14, updated_at = now() \
+         password_sealed = $13, read_password_sealed = $14, record_max_rows = $15, record_max_bytes = $16, \
+         updated_at = now() \
          where id = $1 and deleted_at is null returning {COLUMNS}"
     );
     write_row(txn, &sql, changed, sealed).await
@@ -115,7 +121,7 @@ async fn write_row(
     sealed: &SealedPasswords,
 ) -> Result<Database, StoreError> {
     let statement = txn.prepare_cached(sql).await?;
-    let parameters: [&(dyn ToSql + Sync); 14] = [
+    let parameters: [&(dyn ToSql + Sync); 16] = [
         &new.id.0,
         &new.name,
         &new.description,
@@ -130,6 +136,8 @@ async fn write_row(
         &new.is_disabled,
         &sealed.password,
         &sealed.read_password,
+        &new.record_max_rows,
+        &new.record_max_bytes,
     ];
     database(
         &txn.query_opt(&statement, &parameters)
@@ -277,6 +285,8 @@ fn database(row: &Row) -> Result<Database, StoreError> {
         ssl_root_cert: column(row, "ssl_root_cert")?,
         read_username: column(row, "read_username")?,
         record_rows: column(row, "record_rows")?,
+        record_max_rows: column(row, "record_max_rows")?,
+        record_max_bytes: column(row, "record_max_bytes")?,
         is_disabled: column(row, "is_disabled")?,
         created_at: column(row, "created_at")?,
         updated_at: column(row, "updated_at")?,

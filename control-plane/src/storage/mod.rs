@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod connection;
+mod copy;
 pub mod data_key;
 pub mod database;
 pub mod dsn;
@@ -23,6 +24,7 @@ pub mod quota;
 pub mod quota_claim;
 pub mod record;
 pub mod recovery;
+pub mod reseal;
 pub mod session_check;
 pub mod session_end;
 pub mod stats;

@@ -5,15 +5,68 @@ use uuid::Uuid;
 
 use super::query::first_id;
 use super::{Storage, StoreError, column};
+use crate::crypto::sealed_value::KeyPurpose;
 
 /// Partitioned by the time in a statement's id.
-const TABLES: [&str; 2] = ["queries", "query_rows"];
+const TABLES: [(&str, KeyPurpose); 2] = [
+    ("queries", KeyPurpose::Statements),
+    ("query_rows", KeyPurpose::Rows),
+];
 
 /// Any number that nobody else locks: "partit" in ASCII.
 const LOCK: i64 = 0x7061_7274_6974;
 
-const EXISTING: &str = "select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid \
-     where i.inhparent = $1::text::regclass";
+/// Making and dropping a partition holds up everybody, so it gives way to whoever reads for long; the next round tries
+/// again.
+const DDL_LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
+const USUAL_LOCK_TIMEOUT: &str = "set lock_timeout = '10s'";
+
+const EXISTING: &str = "select c.relname as name, pg_total_relation_size(c.oid) as bytes \
+     from pg_inherits i join pg_class c on c.oid = i.inhrelid \
+     where i.inhparent = $1::text::regclass order by c.relname";
+
+const NOTE_KEPT_FROM: &str = "update retention set \
+       statements_kept_from = greatest(statements_kept_from, $1), rows_kept_from = greatest(rows_kept_from, $2)";
+
+/// The first days that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptFrom {
+    /// Of statements.
+    pub statements: NaiveDate,
+    /// Of rows; not before those of statements.
+    pub rows: NaiveDate,
+}
+
+impl KeptFrom {
+    /// Statements and rows alike.
+    #[must_use]
+    pub fn all(day: NaiveDate) -> Self {
+        Self {
+            statements: day,
+            rows: day,
+        }
+    }
+
+    fn of(self, purpose: KeyPurpose) -> NaiveDate {
+        match purpose {
+            KeyPurpose::Statements => self.statements,
+            KeyPurpose::Rows => self.rows,
+        }
+    }
+}
+
+/// The record of a day that is past its retention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastDay {
+    /// Statements, or rows.
+    pub purpose: KeyPurpose,
+    /// The day.
+    pub day: NaiveDate,
+    /// Its table.
+    pub table: String,
+    /// The room it takes, indexes included.
+    pub bytes: i64,
+}
 
 /// What a round of keeping partitions did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,14 +74,14 @@ pub struct PartitionsKept {
     /// Names of tables made.
     pub created: Vec<String>,
     /// Days dropped with their keys.
-    pub dropped: Vec<NaiveDate>,
+    pub dropped: Vec<PastDay>,
     /// Tables that could not be made or dropped, and why. The default partition takes what belongs there.
     pub failed: Vec<String>,
 }
 
 impl Storage {
-    /// Makes the partitions of the days from `first` to `last`, and drops those before `keep_from` with their keys.
-    /// `None`: another replica is at it.
+    /// Makes the partitions of the days from `first` to `last`, and drops those before `kept_from` with their keys.
+    /// `None`: somebody else is at it.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -36,7 +89,7 @@ impl Storage {
         &self,
         first: NaiveDate,
         last: NaiveDate,
-        keep_from: NaiveDate,
+        kept_from: KeptFrom,
     ) -> Result<Option<PartitionsKept>, StoreError> {
         let client = self.client().await?;
         let locked = client
@@ -45,12 +98,27 @@ impl Storage {
         if !column::<bool>(&locked, "locked")? {
             return Ok(None);
         }
-        let kept = keep(&client, first, last, keep_from).await;
-        // The lock is the connection's, which goes back to the pool.
+        let kept = keep(&client, first, last, kept_from).await;
+        // The lock and the setting are the connection's, which goes back to the pool.
+        client.batch_execute(USUAL_LOCK_TIMEOUT).await?;
         client
             .execute("select pg_advisory_unlock($1)", &[&LOCK])
             .await?;
         kept.map(Some)
+    }
+
+    /// What [`Storage::partition_keep`] would drop.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn partition_past(&self, kept_from: KeptFrom) -> Result<Vec<PastDay>, StoreError> {
+        let client = self.client().await?;
+        let mut past = Vec::new();
+        for (table, purpose) in TABLES {
+            let existing = existing(&client, table).await?;
+            past.extend(past_days(table, purpose, &existing, kept_from));
+        }
+        Ok(past)
     }
 }
 
@@ -58,30 +126,57 @@ async fn keep(
     client: &deadpool_postgres::Client,
     first: NaiveDate,
     last: NaiveDate,
-    keep_from: NaiveDate,
+    kept_from: KeptFrom,
 ) -> Result<PartitionsKept, StoreError> {
+    client.batch_execute(DDL_LOCK_TIMEOUT).await?;
+    // Before anything goes: who reads meanwhile is told that it is no longer kept, and not that it is missing.
+    client
+        .execute(NOTE_KEPT_FROM, &[&kept_from.statements, &kept_from.rows])
+        .await?;
     let mut kept = PartitionsKept::default();
-    for table in TABLES {
-        let rows = client.query(EXISTING, &[&table]).await?;
-        let existing: Vec<String> = rows
-            .iter()
-            .map(|row| column(row, "name"))
-            .collect::<Result<_, _>>()?;
+    for (table, purpose) in TABLES {
+        let existing = existing(client, table).await?;
         let days = first.iter_days().take_while(|day| *day <= last);
-        for name in days.map(|day| (day, partition_name(table, day))) {
-            if !existing.contains(&name.1) {
-                create(client, table, name, &mut kept).await?;
+        for (day, name) in days.map(|day| (day, partition_name(table, day))) {
+            if !existing.iter().any(|(existing, _)| *existing == name) {
+                create(client, table, (day, name), &mut kept).await?;
             }
         }
-        for name in &existing {
-            match day_of_partition(table, name) {
-                Some(day) if day < keep_from => drop_day(client, name, day, &mut kept).await?,
-                _ => {}
-            }
+        for past in past_days(table, purpose, &existing, kept_from) {
+            drop_day(client, past, &mut kept).await?;
         }
     }
-    forget_before(client, keep_from).await?;
+    forget_before(client, kept_from).await?;
     Ok(kept)
+}
+
+/// The partitions of a table with their sizes.
+async fn existing(
+    client: &deadpool_postgres::Client,
+    table: &str,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let rows = client.query(EXISTING, &[&table]).await?;
+    rows.iter()
+        .map(|row| Ok((column(row, "name")?, column(row, "bytes")?)))
+        .collect()
+}
+
+fn past_days(
+    table: &str,
+    purpose: KeyPurpose,
+    existing: &[(String, i64)],
+    kept_from: KeptFrom,
+) -> Vec<PastDay> {
+    let past = existing.iter().filter_map(|(name, bytes)| {
+        let day = day_of_partition(table, name)?;
+        (day < kept_from.of(purpose)).then(|| PastDay {
+            purpose,
+            day,
+            table: name.clone(),
+            bytes: *bytes,
+        })
+    });
+    past.collect()
 }
 
 async fn create(
@@ -106,18 +201,18 @@ async fn create(
 
 async fn drop_day(
     client: &deadpool_postgres::Client,
-    name: &str,
-    day: NaiveDate,
+    past: PastDay,
     kept: &mut PartitionsKept,
 ) -> Result<(), StoreError> {
     match client
-        .batch_execute(&format!("drop table {name}"))
+        .batch_execute(&format!("drop table {}", past.table))
         .await
         .map_err(StoreError::from)
     {
-        Ok(()) if !kept.dropped.contains(&day) => kept.dropped.push(day),
-        Ok(()) => {}
-        Err(error) if !error.is_unavailable() => kept.failed.push(format!("{name}: {error}")),
+        Ok(()) => kept.dropped.push(past),
+        Err(error) if !error.is_unavailable() => {
+            kept.failed.push(format!("{}: {error}", past.table));
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -126,14 +221,27 @@ async fn drop_day(
 /// Keys of days that are over, and what was sealed with them outside the days' partitions.
 async fn forget_before(
     client: &deadpool_postgres::Client,
-    keep_from: NaiveDate,
+    kept_from: KeptFrom,
 ) -> Result<(), StoreError> {
-    for text in [
-        "delete from data_keys where day < $1",
-        "delete from queries_default where key_day < $1",
-        "delete from query_rows_default where key_day < $1",
+    for (text, purpose) in [
+        (
+            "delete from data_keys where purpose = 'statements' and day < $1",
+            KeyPurpose::Statements,
+        ),
+        (
+            "delete from data_keys where purpose = 'rows' and day < $1",
+            KeyPurpose::Rows,
+        ),
+        (
+            "delete from queries_default where key_day < $1",
+            KeyPurpose::Statements,
+        ),
+        (
+            "delete from query_rows_default where key_day < $1",
+            KeyPurpose::Rows,
+        ),
     ] {
-        client.execute(text, &[&keep_from]).await?;
+        client.execute(text, &[&kept_from.of(purpose)]).await?;
     }
     Ok(())
 }

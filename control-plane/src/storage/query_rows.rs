@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use pglens_core::QueryId;
+use uuid::Uuid;
 
 use super::{Storage, StoreError, column};
 
@@ -10,6 +11,21 @@ const LIST: &str = "select chunk, first_row, row_count, key_day, data_sealed fro
 
 const COUNT: &str =
     "select coalesce(sum(row_count), 0)::bigint as rows from query_rows where query_id = $1";
+
+const BLOCK: &str =
+    "select key_day, data_sealed from query_rows where query_id = $1 and chunk = $2";
+
+/// The chunk number of a block, which no statement's chunk has.
+pub(super) const BLOCK_CHUNK: i32 = -1;
+
+/// Rows of several statements, sealed together.
+#[derive(Debug)]
+pub struct SealedBlock {
+    /// Day of its key.
+    pub key_day: NaiveDate,
+    /// Its data.
+    pub data_sealed: Vec<u8>,
+}
 
 /// A chunk of a statement's rows.
 #[derive(Debug)]
@@ -65,5 +81,22 @@ impl Storage {
                 })
             })
             .collect()
+    }
+
+    /// A block of rows, if it is there.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn query_rows_block(&self, id: Uuid) -> Result<Option<SealedBlock>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(BLOCK).await?;
+        let row = client.query_opt(&statement, &[&id, &BLOCK_CHUNK]).await?;
+        row.map(|row| {
+            Ok(SealedBlock {
+                key_day: column(&row, "key_day")?,
+                data_sealed: column(&row, "data_sealed")?,
+            })
+        })
+        .transpose()
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use chrono::NaiveDate;
 use pglens_core::{QueryId, RunId, SessionId};
-use postgres_types::{ToSql, Type};
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use postgres_types::ToSql;
 use uuid::Uuid;
 
 use super::connection::SessionScope;
+use super::copy::CopyRows;
+use super::query_rows::BLOCK_CHUNK;
 use super::quota::signed;
 use super::{StoreError, Transaction, column};
 use crate::ingest::record::{RowChunk, Statement, StatementEnd};
@@ -18,64 +19,30 @@ const MOVE_CURSOR: &str = "update proxy_runs set committed_sequence = $3 \
 
 const COPY_STATEMENTS: &str = "copy queries (id, connection_id, user_id, database_id, grant_id, sequence, sql, kind, \
      fingerprint, key_day, parameters_sealed, started_at, first_row_us, duration_us, row_count, bytes_in, bytes_out, \
-     command_tag, sqlstate, error_message, refusal, transaction_status, columns, rows_truncated, captured_rows, \
-     captured_bytes, result_digest, outcome_unknown) from stdin (format binary)";
+     command_tag, sqlstate, error_message, refusal, transaction_status, result_columns, rows_truncated, captured_rows, \
+     captured_bytes, result_digest, outcome_unknown, rows_block) from stdin (format binary)";
 
-const STATEMENT_TYPES: [Type; 28] = [
-    Type::UUID,
-    Type::UUID,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::DATE,
-    Type::BYTEA,
-    Type::TIMESTAMPTZ,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::JSONB,
-    Type::BOOL,
-    Type::INT8,
-    Type::INT8,
-    Type::BYTEA,
-    Type::BOOL,
-];
+/// Fields of [`COPY_STATEMENTS`].
+const STATEMENT_FIELDS: i16 = 29;
 
-const COPY_CHUNKS: &str = "copy query_rows (query_id, chunk, first_row, row_count, key_day, data_sealed) \
+const COPY_ROWS: &str = "copy query_rows (query_id, chunk, first_row, row_count, key_day, data_sealed) \
      from stdin (format binary)";
 
-const CHUNK_TYPES: [Type; 6] = [
-    Type::UUID,
-    Type::INT4,
-    Type::INT8,
-    Type::INT4,
-    Type::DATE,
-    Type::BYTEA,
-];
+/// Fields of [`COPY_ROWS`].
+const ROWS_FIELDS: i16 = 6;
 
 /// The bounds on the ids tell the planner, before it starts, which partitions can be left out.
 const END_STATEMENTS: &str = "update queries q set duration_us = e.duration_us, first_row_us = e.first_row_us, \
        row_count = e.row_count, bytes_in = e.bytes_in, bytes_out = e.bytes_out, command_tag = e.command_tag, \
        sqlstate = e.sqlstate, error_message = e.error_message, refusal = e.refusal, \
-       transaction_status = e.transaction_status, columns = e.columns, rows_truncated = e.rows_truncated, \
+       transaction_status = e.transaction_status, result_columns = e.result_columns, rows_truncated = e.rows_truncated, \
        captured_rows = e.captured_rows, captured_bytes = e.captured_bytes, result_digest = e.result_digest, \
        outcome_unknown = e.outcome_unknown \
      from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
-         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::bool[], $15::bigint[], \
+         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $14::bool[], $15::bigint[], \
          $16::bigint[], $17::bytea[], $18::bool[]) \
        e (id, session_id, duration_us, first_row_us, row_count, bytes_in, bytes_out, command_tag, sqlstate, \
-          error_message, refusal, transaction_status, columns, rows_truncated, captured_rows, captured_bytes, \
+          error_message, refusal, transaction_status, result_columns, rows_truncated, captured_rows, captured_bytes, \
           result_digest, outcome_unknown) \
      where q.id = e.id and q.connection_id = e.session_id and q.duration_us is null \
        and q.id between $19 and $20 \
@@ -95,6 +62,8 @@ pub struct NewStatement {
     pub key_day: NaiveDate,
     /// Absent: it has none.
     pub parameters_sealed: Option<Vec<u8>>,
+    /// The block with its rows; absent: its rows have chunks of their own, or there are none.
+    pub rows_block: Option<Uuid>,
 }
 
 /// A chunk of rows with what its row needs besides.
@@ -106,6 +75,30 @@ pub struct NewChunk {
     pub key_day: NaiveDate,
     /// The data.
     pub data_sealed: Vec<u8>,
+}
+
+/// Rows of several statements, sealed together.
+#[derive(Debug)]
+pub struct NewBlock {
+    /// Its own, of the same day as the statements.
+    pub id: Uuid,
+    /// Day of the key.
+    pub key_day: NaiveDate,
+    /// The data.
+    pub data_sealed: Vec<u8>,
+    /// What it holds.
+    pub packed: Vec<PackedChunk>,
+}
+
+/// A chunk in a block.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedChunk {
+    /// Position in the run's record.
+    pub record: u64,
+    /// The statement.
+    pub id: QueryId,
+    /// The session it ran in.
+    pub session_id: SessionId,
 }
 
 /// Moves a run's cursor from `expected` to `last`; `false` when it stands elsewhere. Holds the run until the end of
@@ -138,88 +131,94 @@ pub async fn statements_copy_in_txn(
         return Ok(());
     }
     let copy = txn.prepare_cached(COPY_STATEMENTS).await?;
-    let writer = BinaryCopyInWriter::new(txn.copy_in(&copy).await?, &STATEMENT_TYPES);
-    let mut writer = std::pin::pin!(writer);
+    let mut rows = CopyRows::new(STATEMENT_FIELDS);
     for new in statements {
-        write_statement(writer.as_mut(), new).await?;
+        put_start(rows.row(), new);
+        put_end(&mut rows, new.statement.end.as_ref());
+        rows.optional(new.rows_block, CopyRows::uuid);
     }
-    writer.finish().await?;
-    Ok(())
+    rows.send(txn, &copy).await
 }
 
-async fn write_statement(
-    writer: std::pin::Pin<&mut BinaryCopyInWriter>,
-    new: &NewStatement,
-) -> Result<(), StoreError> {
-    let (statement, end) = (&new.statement, new.statement.end.as_ref());
-    let number = |value: fn(&StatementEnd) -> i64| end.map_or(0, value);
-    let flag = |value: fn(&StatementEnd) -> bool| end.is_some_and(value);
-    let text = |value: fn(&StatementEnd) -> &String| end.map_or("", |end| value(end).as_str());
-    let row: [&(dyn ToSql + Sync); 28] = [
-        &statement.id.0,
-        &statement.session_id.0,
-        &new.scope.user_id.0,
-        &new.scope.database_id.0,
-        &new.scope.grant_id.0,
-        &statement.sequence,
-        &statement.sql,
-        &statement.kind,
-        &statement.fingerprint,
-        &new.key_day,
-        &new.parameters_sealed,
-        &statement.started_at,
-        &end.and_then(|end| end.first_row_us),
-        &end.map(|end| end.duration_us),
-        &number(|end| end.row_count),
-        &number(|end| end.bytes_in),
-        &number(|end| end.bytes_out),
-        &text(|end| &end.command_tag),
-        &text(|end| &end.sqlstate),
-        &text(|end| &end.error_message),
-        &text(|end| &end.refusal),
-        &text(|end| &end.transaction_status),
-        &end.and_then(|end| end.columns.as_ref()),
-        &flag(|end| end.rows_truncated),
-        &number(|end| end.captured_rows),
-        &number(|end| end.captured_bytes),
-        &end.and_then(|end| end.result_digest.as_ref()),
-        &flag(|end| end.outcome_unknown),
-    ];
-    Ok(writer.write(&row).await?)
+fn put_start(row: &mut CopyRows, new: &NewStatement) {
+    let statement = &new.statement;
+    row.uuid(statement.id.0)
+        .uuid(statement.session_id.0)
+        .int8(new.scope.user_id.0)
+        .int8(new.scope.database_id.0)
+        .int8(new.scope.grant_id.0)
+        .int8(statement.sequence)
+        .text(&statement.sql)
+        .text(&statement.kind)
+        .text(&statement.fingerprint)
+        .date(new.key_day)
+        .optional(new.parameters_sealed.as_deref(), CopyRows::bytea)
+        .timestamptz(statement.started_at);
 }
 
-/// Adds chunks of rows.
+fn put_end(row: &mut CopyRows, end: Option<&StatementEnd>) {
+    let Some(end) = end else {
+        row.null().null().int8(0).int8(0).int8(0);
+        row.text("").text("").text("").text("").text("").null();
+        row.bool(false).int8(0).int8(0).null().bool(false);
+        return;
+    };
+    row.optional(end.first_row_us, CopyRows::int8)
+        .int8(end.duration_us)
+        .int8(end.row_count)
+        .int8(end.bytes_in)
+        .int8(end.bytes_out)
+        .text(&end.command_tag)
+        .text(&end.sqlstate)
+        .text(&end.error_message)
+        .text(&end.refusal)
+        .text(&end.transaction_status)
+        .optional(end.columns.as_deref(), CopyRows::bytea)
+        .bool(end.rows_truncated)
+        .int8(end.captured_rows)
+        .int8(end.captured_bytes)
+        .optional(end.result_digest.as_deref(), CopyRows::bytea)
+        .bool(end.outcome_unknown);
+}
+
+/// Adds captured rows: chunks of their own, and blocks.
 ///
 /// # Errors
 /// When the database cannot be reached, or refuses one of them.
-pub async fn chunks_copy_in_txn(
+pub async fn rows_copy_in_txn(
     txn: &Transaction<'_>,
     chunks: &[&NewChunk],
+    blocks: &[NewBlock],
 ) -> Result<(), StoreError> {
-    if chunks.is_empty() {
+    if chunks.is_empty() && blocks.is_empty() {
         return Ok(());
     }
-    let copy = txn.prepare_cached(COPY_CHUNKS).await?;
-    let writer = BinaryCopyInWriter::new(txn.copy_in(&copy).await?, &CHUNK_TYPES);
-    let mut writer = std::pin::pin!(writer);
+    let copy = txn.prepare_cached(COPY_ROWS).await?;
+    let mut rows = CopyRows::new(ROWS_FIELDS);
     for NewChunk {
         chunk,
         key_day,
         data_sealed,
     } in chunks
     {
-        let row: [&(dyn ToSql + Sync); 6] = [
-            &chunk.id.0,
-            &chunk.chunk,
-            &chunk.first_row,
-            &chunk.row_count,
-            key_day,
-            data_sealed,
-        ];
-        writer.as_mut().write(&row).await?;
+        rows.row()
+            .uuid(chunk.id.0)
+            .int4(chunk.chunk)
+            .int8(chunk.first_row)
+            .int4(chunk.row_count)
+            .date(*key_day)
+            .bytea(data_sealed);
     }
-    writer.finish().await?;
-    Ok(())
+    for block in blocks {
+        rows.row()
+            .uuid(block.id)
+            .int4(BLOCK_CHUNK)
+            .int8(0)
+            .int4(0)
+            .date(block.key_day)
+            .bytea(&block.data_sealed);
+    }
+    rows.send(txn, &copy).await
 }
 
 /// Ends statements that are stored, and returns those that were found running in the session named.
@@ -250,7 +249,7 @@ pub async fn statements_end_in_txn(
         &all(ends, |end| &end.error_message),
         &all(ends, |end| &end.refusal),
         &all(ends, |end| &end.transaction_status),
-        &all(ends, |end| end.columns.as_ref()),
+        &all(ends, |end| end.columns.as_deref()),
         &all(ends, |end| end.rows_truncated),
         &all(ends, |end| end.captured_rows),
         &all(ends, |end| end.captured_bytes),

@@ -105,7 +105,7 @@ async fn names_stay_apart_and_copy_lines_are_one_column() {
 #[tokio::test]
 async fn rows_go_to_administrators_and_broken_ones_to_nobody() {
     let mut scene = Scene::new().await;
-    let query = scene.store_result("select 1").await;
+    let query = scene.store_result_later("select 1").await;
     let url = format!(
         "http://{}/api/queries/{query}/rows?format=csv",
         scene.plane.bound.api

@@ -8,7 +8,9 @@
 )]
 
 mod admin_grpc;
+mod at_rest;
 mod audit;
+mod capture;
 mod configuration;
 mod databases;
 mod downloads;
@@ -23,9 +25,11 @@ mod quotas;
 mod reading;
 mod record;
 mod records;
+mod retention;
 mod scene;
 mod sessions;
 mod settling;
+mod storage_trouble;
 mod streams;
 mod support;
 mod users;

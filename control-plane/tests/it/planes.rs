@@ -169,7 +169,15 @@ impl Admin {
     }
 
     pub(crate) async fn create_database(&mut self, name: &str) -> i64 {
-        let request = v1::CreateDatabaseRequest {
+        self.create_database_with(name, |_| {}).await
+    }
+
+    pub(crate) async fn create_database_with(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut v1::CreateDatabaseRequest),
+    ) -> i64 {
+        let mut request = v1::CreateDatabaseRequest {
             name: name.to_owned(),
             host: "db.example.com".to_owned(),
             database_name: "shop".to_owned(),
@@ -177,6 +185,7 @@ impl Admin {
             password: "stored-login-password".to_owned(),
             ..Default::default()
         };
+        change(&mut request);
         self.databases
             .create_database(request)
             .await

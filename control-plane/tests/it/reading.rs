@@ -55,6 +55,21 @@ impl Scene {
 
     /// Stores a statement with a result of a few rows, in two chunks.
     pub(crate) async fn store_result(&mut self, sql: &str) -> Uuid {
+        let (query, records) = self.result(sql);
+        self.publisher.store(records).await;
+        query
+    }
+
+    /// The same, of a statement that began in an earlier batch: its chunks lie apart.
+    pub(crate) async fn store_result_later(&mut self, sql: &str) -> Uuid {
+        let (query, mut records) = self.result(sql);
+        let rest = records.split_off(1);
+        self.publisher.store(records).await;
+        self.publisher.store(rest).await;
+        query
+    }
+
+    fn result(&self, sql: &str) -> (Uuid, Vec<v1::Record>) {
         let (query, session) = (Uuid::now_v7(), self.session.clone());
         let parameters = vec![
             v1::Parameter {
@@ -69,23 +84,21 @@ impl Scene {
             },
         ];
         let columns = [("id", INT4), ("name", TEXT)];
-        self.publisher
-            .store(vec![
-                started_with(query, &session, 1, sql, parameters),
-                rows(
-                    query,
-                    &session,
-                    0,
-                    0,
-                    &[&[Some("1"), Some("ann")], &[Some("2"), None]],
-                ),
-                rows(query, &session, 1, 2, &[&[Some("3"), Some("b\"ob")]]),
-                ended_with(query, &session, &columns, |ended| {
-                    (ended.row_count, ended.captured_rows) = (3, 3);
-                }),
-            ])
-            .await;
-        query
+        let records = vec![
+            started_with(query, &session, 1, sql, parameters),
+            rows(
+                query,
+                &session,
+                0,
+                0,
+                &[&[Some("1"), Some("ann")], &[Some("2"), None]],
+            ),
+            rows(query, &session, 1, 2, &[&[Some("3"), Some("b\"ob")]]),
+            ended_with(query, &session, &columns, |ended| {
+                (ended.row_count, ended.captured_rows) = (3, 3);
+            }),
+        ];
+        (query, records)
     }
 
     pub(crate) async fn ok(&self, path: &str) -> Value {
@@ -227,8 +240,8 @@ async fn values_moved_to_another_place_do_not_open() {
         scene.store_result("select 2").await,
     );
     let storage = scene.plane.fleet.storage.connect().await;
-    let moved = "update query_rows r set data_sealed = o.data_sealed from query_rows o \
-                 where r.query_id = $1 and o.query_id = $2 and r.chunk = o.chunk";
+    let moved = "update query_rows r set data_sealed = o.data_sealed from query_rows o, queries r_of, queries o_of \
+                 where r_of.id = $1 and o_of.id = $2 and r.query_id = r_of.rows_block and o.query_id = o_of.rows_block";
     storage.execute(moved, &[&one, &other]).await.unwrap();
     let (status, body) = scene.plane.get(&format!("/api/queries/{one}")).await;
     assert_eq!(status, 500);

@@ -1,6 +1,5 @@
 //! The record: each statement exactly once, nothing of the target readable at rest.
 
-use pglens_pgserver::PgBinaries;
 use pglens_rpc::v1;
 use pglens_testkit::TestPostgres;
 use tonic::Code;
@@ -11,18 +10,19 @@ use crate::proxies::{Client, Proxy};
 use crate::records::{ended, ended_with, rows, session_ended, started, started_with};
 use crate::streams::{Attachment, Publisher};
 
-struct Scene {
-    plane: Plane,
-    _admin: Admin,
-    proxy: Proxy,
+/// A session under way, with a stream for its record.
+pub(crate) struct Scene {
+    pub(crate) plane: Plane,
+    pub(crate) admin: Admin,
+    pub(crate) proxy: Proxy,
     _attachment: Attachment,
-    session: Vec<u8>,
-    publisher: Publisher,
+    pub(crate) session: Vec<u8>,
+    pub(crate) publisher: Publisher,
 }
 
 impl Scene {
     /// A session under way, and a stream for its record.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let storage = TestPostgres::shared().await.create_database().await;
         let plane = Fleet::new(storage).start_plane().await;
         let mut admin = plane.admin().await;
@@ -35,7 +35,7 @@ impl Scene {
         let publisher = proxy.publish().await.unwrap();
         Self {
             plane,
-            _admin: admin,
+            admin,
             proxy,
             _attachment: attachment,
             session,
@@ -43,11 +43,11 @@ impl Scene {
         }
     }
 
-    async fn count(&self, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
         self.plane.fleet.count(sql).await
     }
 
-    fn statement(&self, sequence: u64) -> (Uuid, Vec<v1::Record>) {
+    pub(crate) fn statement(&self, sequence: u64) -> (Uuid, Vec<v1::Record>) {
         let query = Uuid::now_v7();
         let records = vec![
             started(query, &self.session, sequence, "select 1"),
@@ -57,11 +57,20 @@ impl Scene {
     }
 }
 
+/// A parameter in text format.
+pub(crate) fn text_parameter(value: &str) -> v1::Parameter {
+    v1::Parameter {
+        type_oid: 25,
+        format: 0,
+        value: Some(value.as_bytes().to_vec()),
+    }
+}
+
 fn ann() -> Client {
     Client::new("ann", "ann-password", "shop")
 }
 
-const STATEMENTS: &str = "select count(*) from queries";
+pub(crate) const STATEMENTS: &str = "select count(*) from queries";
 const INCOMPLETE: &str = "select count(*) from connections where not audit_complete";
 
 #[tokio::test]
@@ -161,7 +170,7 @@ async fn an_end_that_comes_later_completes_its_statement() {
         .store(vec![rows(query, &session, 0, 0, &[&[Some("1")]]), end])
         .await;
     let found = "select row_count from queries where duration_us = 1500 and command_tag = 'SELECT 1' \
-                 and columns -> 0 ->> 'name' = 'id'";
+                 and position('id'::bytea in result_columns) > 0";
     assert_eq!(scene.count(found).await, 42);
     assert_eq!(scene.count(INCOMPLETE).await, 0);
     scene
@@ -275,68 +284,4 @@ async fn a_batch_larger_than_a_message_may_be_is_answered() {
     assert_eq!(refused.code(), Code::OutOfRange);
     let mut again = scene.proxy.publish().await.unwrap();
     again.store(scene.statement(1).1).await;
-}
-
-#[tokio::test]
-async fn nothing_of_the_target_is_readable_in_storage() {
-    let mut scene = Scene::new().await;
-    let (query, session) = (Uuid::now_v7(), scene.session.clone());
-    let secret = "captured-value-4711";
-    let bound = Some(b"bound-parameter-4712".to_vec());
-    let parameters = vec![v1::Parameter {
-        type_oid: 25,
-        format: 0,
-        value: bound,
-    }];
-    scene
-        .publisher
-        .store(vec![
-            started_with(
-                query,
-                &session,
-                1,
-                "select name from customers where id = $1",
-                parameters,
-            ),
-            rows(query, &session, 0, 0, &[&[Some(secret)]]),
-            ended(query, &session),
-        ])
-        .await;
-    let dump = pg_dump(&scene.plane.fleet.storage.url).await;
-    assert!(
-        dump.contains("select name from customers"),
-        "the dump shows the record"
-    );
-    let hex = |text: &str| {
-        text.bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
-    for secret in [
-        secret,
-        "bound-parameter-4712",
-        "stored-login-password",
-        "ann-password",
-        crate::support::ADMIN_PASSWORD,
-    ] {
-        assert!(
-            !dump.contains(secret) && !dump.contains(&hex(secret)),
-            "{secret}"
-        );
-    }
-}
-
-async fn pg_dump(url: &str) -> String {
-    let program = PgBinaries::find(None).unwrap().program("pg_dump");
-    let output = tokio::process::Command::new(program)
-        .arg(url)
-        .output()
-        .await
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }

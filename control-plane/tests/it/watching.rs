@@ -179,7 +179,10 @@ async fn days_past_the_retention_go_with_their_keys() {
         1
     );
     let events = scene.plane.fleet.events("records.dropped").await;
-    assert_eq!(events, [json!({ "days": ["2025-01-01"] })]);
+    assert_eq!(
+        events,
+        [json!({ "statements_of": ["2025-01-01"], "rows_of": [] })]
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
     reason = "a test helper that fails is the test failing"
 )]
 
+mod capture;
 mod copy;
 mod ending;
 mod extended;

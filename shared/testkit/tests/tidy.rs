@@ -68,6 +68,16 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "pglens-testkit",
         ],
     ),
+    (
+        "bench/ingest",
+        &[
+            "pglens-core",
+            "pglens-wire",
+            "pglens-rpc",
+            "pglens-runtime",
+            "pglens-pgserver",
+        ],
+    ),
 ];
 
 /// Crates that decide and decode, and leave sockets, clocks and the environment to others.

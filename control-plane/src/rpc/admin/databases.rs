@@ -33,6 +33,8 @@ fn full(database: Database) -> v1::Database {
         read_username: database.read_username.unwrap_or_default(),
         is_disabled: database.is_disabled,
         record_rows: database.record_rows,
+        record_max_rows: database.record_max_rows,
+        record_max_bytes: database.record_max_bytes,
         created_at: Some(timestamp(database.created_at)),
         updated_at: Some(timestamp(database.updated_at)),
     }
@@ -48,6 +50,11 @@ fn visible(database: VisibleDatabase) -> v1::Database {
             ..v1::Database::default()
         },
     }
+}
+
+/// 0 takes a limit of the database away.
+fn none_for_zero(limit: i64) -> Option<i64> {
+    Some(limit).filter(|limit| *limit != 0)
 }
 
 fn ssl_mode(value: i32) -> Result<SslMode, Status> {
@@ -84,6 +91,8 @@ impl Databases for DatabasesApi {
             read_username: non_empty(request.read_username),
             read_password: non_empty(request.read_password).map(Into::into),
             record_rows: request.record_rows.unwrap_or(true),
+            record_max_rows: request.record_max_rows.filter(|limit| *limit != 0),
+            record_max_bytes: request.record_max_bytes.filter(|limit| *limit != 0),
         };
         Ok(Response::new(full(
             databases::create(&self.0, &caller, new).await?,
@@ -134,6 +143,8 @@ impl Databases for DatabasesApi {
             read_username: request.read_username,
             read_password: request.read_password.map(Into::into),
             record_rows: request.record_rows,
+            record_max_rows: request.record_max_rows.map(none_for_zero),
+            record_max_bytes: request.record_max_bytes.map(none_for_zero),
             is_disabled: request.is_disabled,
         };
         Ok(Response::new(full(

@@ -65,6 +65,12 @@ pub struct CreateDatabase {
     /// Whether result rows are kept.
     #[serde(default = "default_true")]
     pub record_rows: bool,
+    /// Rows kept for each statement, at least 1; null: the server's setting.
+    #[serde(default)]
+    pub record_max_rows: Option<i64>,
+    /// Bytes of rows kept for each statement, at least 1; null: the server's setting.
+    #[serde(default)]
+    pub record_max_bytes: Option<i64>,
 }
 
 /// Changes to a database; absent fields stay as they are.
@@ -107,6 +113,14 @@ pub struct UpdateDatabase {
     /// Whether result rows are kept.
     #[serde(default)]
     pub record_rows: Option<bool>,
+    /// Rows kept for each statement, at least 1; null: the server's setting.
+    #[serde(default, deserialize_with = "body::null_is_given")]
+    #[schema(value_type = Option<i64>)]
+    pub record_max_rows: Option<Option<i64>>,
+    /// Bytes of rows kept for each statement, at least 1; null: the server's setting.
+    #[serde(default, deserialize_with = "body::null_is_given")]
+    #[schema(value_type = Option<i64>)]
+    pub record_max_bytes: Option<Option<i64>>,
     /// Whether nobody is let in; its sessions end.
     #[serde(default)]
     pub is_disabled: Option<bool>,
@@ -163,6 +177,8 @@ pub(super) fn apply(
     row.username = change.username.unwrap_or(row.username);
     row.ssl_mode = change.ssl_mode.unwrap_or(row.ssl_mode);
     row.record_rows = change.record_rows.unwrap_or(row.record_rows);
+    row.record_max_rows = change.record_max_rows.unwrap_or(row.record_max_rows);
+    row.record_max_bytes = change.record_max_bytes.unwrap_or(row.record_max_bytes);
     row.is_disabled = change.is_disabled.unwrap_or(row.is_disabled);
     Ok(row)
 }
@@ -197,6 +213,8 @@ pub(super) fn check(row: &Database) -> Result<(), ServiceError> {
     if let Some(username) = &row.read_username {
         validate::name("read_username", username)?;
     }
+    validate::limit("record_max_rows", row.record_max_rows)?;
+    validate::limit("record_max_bytes", row.record_max_bytes)?;
     match &row.ssl_root_cert {
         Some(pem) => validate::certificates("ssl_root_cert", pem),
         None => Ok(()),

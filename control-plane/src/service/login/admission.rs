@@ -285,6 +285,7 @@ fn new_connection<'a>(
         queries_reserved: signed(amount.queries),
         bytes_reserved: signed(amount.bytes),
         window_ends_at: None,
+        record_rows: database.record_rows,
     }
 }
 
@@ -300,8 +301,14 @@ impl Admission {
             grant: Some(grant_message(&self.grant, self.expires_in_ms, self.window)),
             limits: Some(v1::Limits {
                 capture_rows: self.database.record_rows,
-                capture_max_rows: defaults.capture_max_rows,
-                capture_max_bytes: defaults.capture_max_bytes,
+                capture_max_rows: self
+                    .database
+                    .record_max_rows
+                    .unwrap_or(defaults.capture_max_rows),
+                capture_max_bytes: self
+                    .database
+                    .record_max_bytes
+                    .unwrap_or(defaults.capture_max_bytes),
             }),
             target: Some(self.target),
             quota: Some(self.slice),

@@ -1,5 +1,6 @@
 //! All captured rows of a statement as one stream of text, a chunk in memory at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use super::messages::RowFormat;
 use super::tables::{Table, TableFormat};
 use super::{columns, find, row_format};
 use crate::app::App;
-use crate::crypto::data_key::Place;
 use crate::error::ServiceError;
+use crate::ingest::block::PlainChunk;
 use crate::service::audit::{Action, AuditEntry};
 use crate::service::caller::Caller;
+use crate::service::captured;
+use crate::storage::query::QueryRecord;
 
 /// Downloads at once; each holds a few mebibytes.
 pub const MAX_DOWNLOADS: usize = 16;
@@ -44,7 +47,7 @@ pub async fn download(
         .try_acquire_owned()
         .map_err(|_| ServiceError::new(ErrorCode::Overloaded, "too many downloads at once"))?;
     let record = find(app, id).await?;
-    let row_count = app.storage.query_rows_count(id).await?;
+    let row_count = captured::row_count(app, &record).await?;
     let entry = AuditEntry::by(caller, Action::RowsRead, "query", id)
         .after(json!({ "first_row": 0, "row_count": row_count, "format": format.as_str() }));
     app.storage.audit_insert(&entry).await?;
@@ -52,13 +55,14 @@ pub async fn download(
     let types: RowFormat = row_format(&record);
     let reading = Reading {
         app: Arc::clone(app),
-        id,
         table: Table {
             format,
             names: names.into_iter().map(|column| column.name).collect(),
             types,
         },
         rows_left: u64::try_from(row_count).unwrap_or_default(),
+        record,
+        fetched: VecDeque::new(),
         after_chunk: -1,
         _place: place,
     };
@@ -69,10 +73,11 @@ pub async fn download(
 
 struct Reading {
     app: Arc<App>,
-    id: QueryId,
+    record: QueryRecord,
     table: Table,
     /// Rows that came in after the count are not shown: nobody was told that they are read.
     rows_left: u64,
+    fetched: VecDeque<PlainChunk>,
     after_chunk: i32,
     _place: OwnedSemaphorePermit,
 }
@@ -103,21 +108,17 @@ impl Reading {
         if self.rows_left == 0 {
             return Ok(None);
         }
-        let storage = &self.app.storage;
-        let chunks = storage
-            .query_rows_list(self.id, 0, self.after_chunk, 1)
-            .await?;
-        let Some(chunk) = chunks.into_iter().next() else {
+        if self.fetched.is_empty() {
+            let chunks = captured::chunks(&self.app, &self.record, 0, self.after_chunk, 1).await?;
+            self.fetched.extend(chunks);
+        }
+        let Some(chunk) = self.fetched.pop_front() else {
             return Ok(None);
         };
-        let key = self.app.data_keys.for_opening(chunk.key_day).await?;
-        let place = Place::Rows {
-            query_id: self.id,
-            chunk: chunk.chunk,
-        };
-        let plain = key.open(place, &chunk.data_sealed)?;
-        let mut text = String::with_capacity(plain.len());
-        let written = self.table.write_chunk(&mut text, &plain, self.rows_left)?;
+        let mut text = String::with_capacity(chunk.data.len());
+        let written = self
+            .table
+            .write_chunk(&mut text, &chunk.data, self.rows_left)?;
         self.rows_left -= written;
         self.after_chunk = chunk.chunk;
         Ok(Some(text))

@@ -19,7 +19,7 @@ use super::audit::{Action, AuditEntry};
 use super::caller::Caller;
 use super::page::{Page, Paged};
 use crate::app::App;
-use crate::crypto::data_key::Place;
+use crate::crypto::sealed_value::Place;
 use crate::error::ServiceError;
 use crate::ingest::seal::decode_parameters;
 use crate::storage::query::QueryRecord;
@@ -147,7 +147,7 @@ pub async fn fetch(app: &App, caller: &Caller, id: QueryId) -> Result<QueryDetai
     let record = find(app, id).await?;
     let parameters = parameters(app, &record).await?;
     let first = Page::new(None, None)?;
-    let rows = rows::read(app, id, &row_format(&record), &first).await?;
+    let rows = rows::read(app, &record, &row_format(&record), &first).await?;
     if !rows.items.is_empty() {
         record_reading(app, caller, id, &first, rows.items.len()).await?;
     }
@@ -173,7 +173,7 @@ pub async fn list_rows(
 ) -> Result<Paged<Row>, ServiceError> {
     caller.require_admin()?;
     let record = find(app, id).await?;
-    let rows = rows::read(app, id, &row_format(&record), page).await?;
+    let rows = rows::read(app, &record, &row_format(&record), page).await?;
     record_reading(app, caller, id, page, rows.items.len()).await?;
     Ok(rows)
 }
@@ -202,8 +202,8 @@ async fn parameters(app: &App, record: &QueryRecord) -> Result<Parameters, Servi
     let Some(sealed) = &record.parameters_sealed else {
         return Ok(Parameters::default());
     };
-    let key = app.data_keys.for_opening(record.key_day).await?;
-    let plain = key.open(Place::Parameters(QueryId(record.query.id)), sealed)?;
+    let place = Place::Parameters(QueryId(record.query.id));
+    let plain = app.data_keys.open(record.key_day, place, sealed).await?;
     let decoded = decode_parameters(&plain)?;
     let value = |parameter: &v1::Parameter| {
         let format = format_of(parameter.format);

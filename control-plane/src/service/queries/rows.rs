@@ -1,6 +1,5 @@
 //! Captured rows: from sealed chunks of wire messages to JSON.
 
-use pglens_core::QueryId;
 use pglens_wire::value::{Format, write_json};
 use serde_json::value::RawValue;
 
@@ -9,14 +8,17 @@ use super::messages::{
     COPY_DATA, DATA_ROW, RowFormat, TEXT_OID, line_of, malformed, split_message, values,
 };
 use crate::app::App;
-use crate::crypto::data_key::Place;
 use crate::error::ServiceError;
+use crate::service::captured;
 use crate::service::page::{Page, Paged};
+use crate::storage::query::QueryRecord;
+
+/// A page that is this long ends early, with a cursor for the rest.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Chunks fetched at once; each holds up to a mebibyte.
 const CHUNKS_AT_ONCE: i64 = 4;
-/// A page that is this long ends early, with a cursor for the rest.
-const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Rows on their way to a page: up to one more than it shows, to learn whether more follow.
 struct Collected {
     rows: Vec<(i64, Row)>,
@@ -33,7 +35,7 @@ impl Collected {
 /// Reads a page of a statement's rows.
 pub(super) async fn read(
     app: &App,
-    query_id: QueryId,
+    record: &QueryRecord,
     format: &RowFormat,
     page: &Page<i64>,
 ) -> Result<Paged<Row>, ServiceError> {
@@ -46,23 +48,18 @@ pub(super) async fn read(
     };
     let mut after_chunk = -1;
     loop {
-        let chunks = app
-            .storage
-            .query_rows_list(query_id, from_row, after_chunk, CHUNKS_AT_ONCE)
-            .await?;
+        let chunks = captured::chunks(app, record, from_row, after_chunk, CHUNKS_AT_ONCE).await?;
         if chunks.is_empty() {
             break;
         }
         for chunk in chunks {
-            let key = app.data_keys.for_opening(chunk.key_day).await?;
-            let plain = key.open(
-                Place::Rows {
-                    query_id,
-                    chunk: chunk.chunk,
-                },
-                &chunk.data_sealed,
+            collect(
+                &chunk.data,
+                chunk.first_row,
+                from_row,
+                format,
+                &mut collected,
             )?;
-            collect(&plain, chunk.first_row, from_row, format, &mut collected)?;
             after_chunk = chunk.chunk;
             if collected.is_full() {
                 return Ok(cut(page, collected));

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Storage, StoreError, column};
 use crate::crypto::keyring::hexadecimal;
+use crate::ingest::columns::columns_json;
 
 pub use filter::{Order, QueryFilter};
 pub use list::QueriesFound;
@@ -25,7 +26,8 @@ const COLUMNS: &str = "q.id, q.connection_id, q.user_id, u.username, q.database_
      q.bytes_out, nullif(q.command_tag, '') as command_tag, nullif(q.sqlstate, '') as sqlstate, \
      nullif(q.error_message, '') as error_message, nullif(q.refusal, '') as refusal, \
      nullif(q.transaction_status, '') as transaction_status, q.rows_truncated, q.captured_rows, q.captured_bytes, \
-     q.result_digest, \
+     q.result_digest, coalesce(c.record_rows, true) as rows_recorded, \
+     q.captured_rows > 0 and q.key_day < (select rows_kept_from from retention) as rows_dropped, \
      q.outcome_unknown or (q.duration_us is null and c.ended_at is not null) as outcome_unknown";
 
 const JOINS: &str = "left join connections c on c.id = q.connection_id left join users u on u.id = q.user_id \
@@ -84,6 +86,10 @@ pub struct Query {
     pub captured_rows: i64,
     /// Bytes of rows kept.
     pub captured_bytes: i64,
+    /// False: its database was set to keep no rows.
+    pub rows_recorded: bool,
+    /// Its rows were kept, and were dropped since: they are past their retention.
+    pub rows_dropped: bool,
     /// BLAKE3 over the whole result, hexadecimal; null: there was none.
     pub result_digest: Option<String>,
     /// It is not known whether it ran to its end.
@@ -101,6 +107,8 @@ pub struct QueryRecord {
     pub key_day: NaiveDate,
     /// Absent: it has none.
     pub parameters_sealed: Option<Vec<u8>>,
+    /// The block that holds its rows together with those of other statements.
+    pub rows_block: Option<Uuid>,
 }
 
 impl Storage {
@@ -110,7 +118,8 @@ impl Storage {
     /// When the database cannot be reached.
     pub async fn query_fetch(&self, id: QueryId) -> Result<Option<QueryRecord>, StoreError> {
         let text = format!(
-            "select {COLUMNS}, q.columns, q.key_day, q.parameters_sealed from queries q {JOINS} where q.id = $1"
+            "select {COLUMNS}, q.columns, q.result_columns, q.key_day, \
+             q.parameters_sealed, q.rows_block from queries q {JOINS} where q.id = $1"
         );
         let client = self.client().await?;
         let statement = client.prepare_cached(&text).await?;
@@ -118,9 +127,10 @@ impl Storage {
         row.map(|row| {
             Ok(QueryRecord {
                 query: query(&row)?,
-                columns: column(&row, "columns")?,
+                columns: columns(&row)?,
                 key_day: column(&row, "key_day")?,
                 parameters_sealed: column(&row, "parameters_sealed")?,
+                rows_block: column(&row, "rows_block")?,
             })
         })
         .transpose()
@@ -132,6 +142,19 @@ impl Storage {
 pub fn first_id(time: DateTime<Utc>) -> Option<Uuid> {
     let unix_ms = u64::try_from(time.timestamp_millis()).ok()?;
     Some(Uuid::from_u128(u128::from(unix_ms) << 80))
+}
+
+/// The columns of the result; records of earlier versions have them as JSON.
+fn columns(row: &Row) -> Result<Option<Value>, StoreError> {
+    match column::<Option<&[u8]>>(row, "result_columns")? {
+        None => column(row, "columns"),
+        Some(packed) => columns_json(packed)
+            .map(Some)
+            .map_err(|error| StoreError::Malformed {
+                column: "result_columns",
+                reason: error.to_string(),
+            }),
+    }
 }
 
 fn query(row: &Row) -> Result<Query, StoreError> {
@@ -162,6 +185,8 @@ fn query(row: &Row) -> Result<Query, StoreError> {
         rows_truncated: column(row, "rows_truncated")?,
         captured_rows: column(row, "captured_rows")?,
         captured_bytes: column(row, "captured_bytes")?,
+        rows_recorded: column(row, "rows_recorded")?,
+        rows_dropped: column(row, "rows_dropped")?,
         result_digest: digest.map(hexadecimal),
         outcome_unknown: column(row, "outcome_unknown")?,
     })

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::filter::{Driver, MANY_ROWS, Order, QueryFilter, SLOW_US};
 use super::list::List;
 use super::*;
+use crate::storage::partition::KeptFrom;
 use crate::storage::{Dsn, Storage, migrate};
 use chrono::{Days, TimeDelta};
 use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
@@ -33,7 +34,7 @@ impl Record {
         let today = Utc::now().date_naive();
         let first = today - Days::new(DAYS);
         storage
-            .partition_keep(first, today + Days::new(1), first)
+            .partition_keep(first, today + Days::new(1), KeptFrom::all(first))
             .await
             .unwrap();
         let fill = FILL
@@ -308,14 +309,11 @@ async fn lists_find_what_a_full_scan_finds() {
     let record = Record::new().await;
     let now = Utc::now();
     let text = |text: &str| Some(text.to_owned());
+    let (mut of_user, mut slow) = (all(), all());
+    of_user.user_id = Some(UserId(7));
+    slow.min_duration_us = Some(150_000);
     for (filter, condition) in [
-        (
-            QueryFilter {
-                user_id: Some(UserId(7)),
-                ..all()
-            },
-            "user_id = 7",
-        ),
+        (of_user, "user_id = 7"),
         (
             QueryFilter {
                 user_id: Some(UserId(7)),
@@ -354,13 +352,7 @@ async fn lists_find_what_a_full_scan_finds() {
             },
             "sql like '%t\\_45 where%' and row_count >= 40",
         ),
-        (
-            QueryFilter {
-                min_duration_us: Some(400_000),
-                ..all()
-            },
-            "duration_us >= 400000",
-        ),
+        (slow, "duration_us >= 150000"),
         (
             QueryFilter {
                 from: Some(now - TimeDelta::days(3)),

@@ -1991,6 +1991,11 @@ pub struct Database {
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "14")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Rows and bytes kept for each statement; absent: the server's setting.
+    #[prost(int64, optional, tag = "15")]
+    pub record_max_rows: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "16")]
+    pub record_max_bytes: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateDatabaseRequest {
@@ -2021,6 +2026,11 @@ pub struct CreateDatabaseRequest {
     /// Absent: true.
     #[prost(bool, optional, tag = "12")]
     pub record_rows: ::core::option::Option<bool>,
+    /// Rows and bytes kept for each statement; absent or 0: the server's setting.
+    #[prost(int64, optional, tag = "13")]
+    pub record_max_rows: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "14")]
+    pub record_max_bytes: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListDatabasesRequest {
@@ -2069,6 +2079,11 @@ pub struct UpdateDatabaseRequest {
     pub record_rows: ::core::option::Option<bool>,
     #[prost(bool, optional, tag = "13")]
     pub is_disabled: ::core::option::Option<bool>,
+    /// 0: the server's setting again.
+    #[prost(int64, optional, tag = "14")]
+    pub record_max_rows: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "15")]
+    pub record_max_bytes: ::core::option::Option<i64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteDatabaseRequest {
@@ -2385,6 +2400,17 @@ pub struct Query {
     pub username: ::prost::alloc::string::String,
     #[prost(string, tag = "27")]
     pub database: ::prost::alloc::string::String,
+    /// Rows and bytes of rows that were kept when it ran.
+    #[prost(uint64, tag = "28")]
+    pub captured_rows: u64,
+    #[prost(uint64, tag = "29")]
+    pub captured_bytes: u64,
+    /// False: its database was set to keep no rows.
+    #[prost(bool, tag = "30")]
+    pub rows_recorded: bool,
+    /// Its rows were kept, and were dropped since: they are past their retention.
+    #[prost(bool, tag = "31")]
+    pub rows_dropped: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ParameterType {
