@@ -9,6 +9,7 @@ use pglens_core::{RunId, Secret};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 /// Bytes of a run's key.
+#[cfg(test)]
 pub(crate) const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 /// Of the header: sealed length, counter, first sequence, records, bytes that are sent.

@@ -99,6 +99,8 @@ async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
         client.batch_execute("select 'during'").await.unwrap();
     }
     drop(client);
+    let has_ended = || async { sessions_active(&stack).await == 0 };
+    eventually(DEADLINE, has_ended).await;
     let control = stack.stop().await;
     let spool = control.file("spool");
     let folders = || std::fs::read_dir(&spool).unwrap().count();
@@ -116,9 +118,17 @@ async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
 }
 
 async fn outbox_bytes(stack: &Stack) -> u64 {
+    metric(stack, "pglens_record_outbox_bytes ").await
+}
+
+async fn sessions_active(stack: &Stack) -> u64 {
+    metric(stack, "pglens_sessions_active ").await
+}
+
+async fn metric(stack: &Stack, name: &str) -> u64 {
     let metrics = get(stack.bound.operations.port(), "/metrics").await;
     let mut lines = metrics.lines();
-    let value = lines.find_map(|line| line.strip_prefix("pglens_record_outbox_bytes "));
+    let value = lines.find_map(|line| line.strip_prefix(name));
     value.map_or(0, |value| value.trim().parse().unwrap())
 }
 

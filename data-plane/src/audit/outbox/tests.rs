@@ -239,7 +239,7 @@ fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
     let path = outbox.folder.path().join(RUN.to_string());
     let away = outbox.folder.path().join("away");
     std::fs::rename(&path, &away).unwrap();
-    push(&outbox, 250_000);
+    push(&outbox, 270_000);
     assert!(!outbox.flush());
     assert!(outbox.try_reserve(10).is_none());
     assert!(!outbox.has_room(10));
