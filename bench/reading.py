@@ -126,6 +126,10 @@ def main():
             median, slowest, found, requests, total = measure(stack, query, arguments.rounds)
             rest = f"{requests} requests, {total / 1000:.1f} s" if requests > 1 else ""
             print(f"{name:36} {median:9.1f} {slowest:9.1f} {found:6}  {rest}", flush=True)
+        for days in (1, arguments.days):
+            since = (datetime.now(timezone.utc) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            times = [stack.get(f"/api/stats?from={since}")[0] for _ in range(arguments.rounds)]
+            print(f"{f'/api/stats over {days} days':36} {statistics.median(times):9.1f} {max(times):9.1f}", flush=True)
         if arguments.hold:
             input(f"storage: {stack.dsn}\nPress Enter to end.")
     finally:

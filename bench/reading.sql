@@ -39,5 +39,17 @@ insert into queries (id, connection_id, user_id, database_id, grant_id, sequence
           from generate_series(:statements::bigint, 1, -1) n) n
     join (select c.*, row_number() over (order by id desc) as number from connections c) c on c.number = n.connection;
 
+-- As they are once their batches have been summed up.
+insert into stats_minutes
+    select date_trunc('minute', started_at, 'UTC'), user_id, database_id, count(*),
+        count(*) filter (where sqlstate <> '' and refusal = ''), count(*) filter (where refusal <> ''),
+        sum(row_count), sum(bytes_in), sum(bytes_out), sum(duration_us)
+    from queries group by 1, 2, 3;
+insert into stats_fingerprints
+    select date_trunc('hour', started_at, 'UTC'), fingerprint, database_id, (array_agg(id))[1], count(*),
+        count(*) filter (where sqlstate <> '' and refusal = ''), count(*) filter (where refusal <> ''),
+        sum(row_count), sum(bytes_in), sum(bytes_out), sum(duration_us)
+    from queries group by 1, 2, 3;
+
 drop function made_id;
 analyze;

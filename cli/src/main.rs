@@ -4,6 +4,7 @@
 
 mod certificates;
 mod dev;
+mod export;
 mod files;
 mod keys;
 mod maintenance;
@@ -19,7 +20,7 @@ struct Subcommand {
     run: fn(&ArgMatches) -> ExitCode,
 }
 
-const SUBCOMMANDS: [Subcommand; 7] = [
+const SUBCOMMANDS: [Subcommand; 8] = [
     Subcommand {
         command: dev::command,
         run: dev::run,
@@ -47,6 +48,10 @@ const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         command: maintenance::reseal_command,
         run: maintenance::run_reseal,
+    },
+    Subcommand {
+        command: export::command,
+        run: export::run,
     },
 ];
 

@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::fleet;
-use crate::ingest::retention;
+use crate::ingest::{live_fleet, retention};
+use crate::service::stats;
 
 /// The component of `/readyz` that stands for the storage database.
 pub const STORAGE: &str = "storage";
@@ -29,6 +30,8 @@ pub fn spawn(app: &Arc<App>, readiness: &Readiness, tasks: &TaskTracker) {
     tasks.spawn(async move { shutdown.run_until_cancelled_owned(prune).await });
     tasks.spawn(fleet::listener::run(Arc::clone(app)));
     tasks.spawn(fleet::lost::run(Arc::clone(app)));
+    tasks.spawn(live_fleet::run(Arc::clone(app)));
+    tasks.spawn(stats::keep(Arc::clone(app)));
     tasks.spawn(retention::run(Arc::clone(app)));
 }
 

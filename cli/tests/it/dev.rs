@@ -34,7 +34,7 @@ async fn target(dev: &Dev) -> tokio_postgres::Client {
     client
 }
 
-fn data_folder() -> tempfile::TempDir {
+pub(crate) fn data_folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::Builder::new()
         .prefix("pglens-dev-")

@@ -7,4 +7,6 @@ mod command;
 #[cfg(test)]
 mod dev;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod maintenance;

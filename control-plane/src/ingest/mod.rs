@@ -3,12 +3,14 @@
 pub mod block;
 pub mod columns;
 pub mod live;
+pub mod live_fleet;
 pub mod merge;
 pub mod publish;
 pub mod record;
 pub mod retention;
 pub mod seal;
 pub mod store;
+pub mod sums;
 pub mod text;
 
 use std::collections::HashMap;

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use super::merge::{RefusedRecord, count_sessions};
 use super::record::{Position, RecordKind};
 use super::seal::SealedBatch;
+use super::sums::sums;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::record::{
     NewChunk, NewStatement, PackedChunk, cursor_move_in_txn, rows_copy_in_txn,
     statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
-use crate::storage::{Storage, StoreError, Transaction, audit};
+use crate::storage::{Storage, StoreError, Transaction, audit, stats};
 
 /// Why rows are refused whose statement is not there.
 const NO_STATEMENT: &str = "its statement is not one of its session";
@@ -93,6 +94,8 @@ async fn attempt(
     }
     add_rows(&mut txn, batch, &statements, mode, &mut refused).await?;
 
+    let ended: Vec<QueryId> = ended.into_iter().collect();
+    stats::add_in_txn(&txn, &sums(&statements), &ended).await?;
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
     sessions_count_in_txn(&txn, run_id, &counts).await?;

@@ -36,14 +36,16 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
 #[utoipa::path(get, path = "/api/stats", tag = "stats",
     params(("from" = Option<String>, Query, description = "RFC 3339, included; by default a day before `to`"),
         ("to" = Option<String>, Query, description = "RFC 3339, not included; by default now"),
-        ("bucket" = Option<i64>, Query, description = "Seconds of a bucket; by default a 96th of the time")),
+        ("bucket" = Option<i64>, Query, description = "Seconds of a bucket, whole minutes; by default about a 96th of the time"),
+        ("top" = Option<u32>, Query, description = "Entries of each list of the greatest, 1 to 100; by default 10")),
     responses((status = 200, body = Stats), (status = "4XX", body = ErrorBody)))]
 async fn fetch(app: Arc<App>, caller: Caller, query: String) -> Result<Stats, ServiceError> {
     let mut filters = Filters::parse(&query)?;
     let query = StatsQuery {
         from: filters.value("from")?,
-        to: filters.value("to")?,
+        to: filters.either("to", "until")?,
         bucket: filters.value("bucket")?,
+        top: filters.value("top")?,
     };
     filters.finish()?;
     stats::fetch(&app, &caller, query).await

@@ -144,10 +144,13 @@ impl ConnectionFilter {
             None => {}
         }
         // Ids are made with the start, by the clock of a control plane.
-        let low = self.from.and_then(|from| first_id(from - CLOCK_TOLERANCE));
+        let low = self
+            .from
+            .and_then(|from| first_id(from.checked_sub_signed(CLOCK_TOLERANCE)?));
         let high = self
             .to
-            .map(|to| first_id(to + CLOCK_TOLERANCE).unwrap_or_default());
+            .and_then(|to| to.checked_add_signed(CLOCK_TOLERANCE))
+            .map(|to| first_id(to).unwrap_or_default());
         conditions.add_some("c.started_at >= $", self.from);
         conditions.add_some("c.id >= $", low);
         conditions.add_some("c.started_at < $", self.to);

@@ -1,10 +1,11 @@
-//! Word between replicas of the control plane about changes that end sessions.
+//! Word between replicas of the control plane about changes that end sessions, and about what is going on.
 //!
 //! PostgreSQL delivers a notification when its transaction commits, and never otherwise.
 
 use deadpool_postgres::Transaction;
 use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
 
 use super::{Storage, StoreError};
 
@@ -69,6 +70,29 @@ fn payload(word: &impl Serialize) -> Result<String, StoreError> {
         column: "change",
         reason: error.to_string(),
     })
+}
+
+/// The channel of what is going on, for those who watch.
+const LIVE_CHANNEL: &str = "pglens_live";
+
+/// Hears what replicas say about what is going on, on this connection.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn live_listen(client: &Client) -> Result<(), StoreError> {
+    Ok(client
+        .batch_execute(&format!("listen {LIVE_CHANNEL}"))
+        .await?)
+}
+
+/// Says something about what is going on.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn live_send(client: &Client, payload: &str) -> Result<(), StoreError> {
+    let text = "select pg_notify($1, $2)";
+    client.execute(text, &[&LIVE_CHANNEL, &payload]).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ const TABLES: &[&str] = &[
     "data_keys",
     "queries",
     "query_rows",
+    "stats_deltas",
+    "stats_minutes",
+    "stats_fingerprints",
 ];
 
 fn root() -> PathBuf {

@@ -125,13 +125,15 @@ impl QueryFilter {
 
     /// The ids between which its statements are: from the first one on, and before the second.
     pub(super) fn bounds(&self) -> (Option<Uuid>, Option<Uuid>) {
-        let from = self.from.and_then(|from| first_id(from - ID_TOLERANCE));
+        let first = |time: DateTime<Utc>, tolerance| first_id(time.checked_sub_signed(tolerance)?);
+        let from = self.from.and_then(|from| first(from, ID_TOLERANCE));
         let begun = self.connection_id.and_then(|SessionId(id)| time_of(id));
-        let begun = begun.and_then(|begun| first_id(begun - CLOCK_TOLERANCE));
+        let begun = begun.and_then(|begun| first(begun, CLOCK_TOLERANCE));
         // There are no ids of times before 1970.
         let to = self
             .to
-            .map(|to| first_id(to + ID_TOLERANCE).unwrap_or_default());
+            .and_then(|to| to.checked_add_signed(ID_TOLERANCE))
+            .map(|to| first_id(to).unwrap_or_default());
         (from.max(begun), to)
     }
 

@@ -59,6 +59,21 @@ impl Record {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Every page of a list.
+    async fn read_all(&self, filter: &QueryFilter, order: Order) -> Vec<Uuid> {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let list = self.storage.query_list(filter, order, after, 500);
+            let found = list.await.unwrap();
+            seen.extend(found.rows.iter().map(|query| query.id));
+            after = match found.searched_to {
+                Some(id) => Some(id),
+                None if found.rows.len() == 500 => found.rows.last().map(|query| query.id),
+                None => return seen,
+            };
+        }
+    }
+
     /// The plan of a list's page as PostgreSQL ran it, and that of the step before it.
     async fn check(&self, what: &str, filter: &QueryFilter, grants: Option<Vec<i64>>) -> Driver {
         for order in [Order::Newest, Order::Oldest] {
@@ -134,170 +149,85 @@ fn has_full_scan(plan: &Value) -> bool {
     (of_record && scans) || children(plan).any(has_full_scan)
 }
 
-fn all() -> QueryFilter {
-    QueryFilter::default()
+fn of(change: impl FnOnce(&mut QueryFilter)) -> QueryFilter {
+    let mut filter = QueryFilter::default();
+    change(&mut filter);
+    filter
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_filter_reads_the_whole_record() {
     let record = Record::new().await;
-    let some = "select connection_id from queries order by id offset 100 limit 1";
-    let connection_id = Some(SessionId(record.id(some).await));
-    let of_user = record.ids("select id from grants where user_id = 7").await;
-    let of_database = record
-        .ids("select id from grants where database_id = 2")
-        .await;
-    assert!(of_user.len() > 1 && of_database.len() > 1);
+    let one = "select connection_id from queries order by id offset 100 limit 1";
+    let connection_id = Some(SessionId(record.id(one).await));
+    let user = Some(record.ids("select id from grants where user_id = 7").await);
+    let database = "select id from grants where database_id = 2";
+    let database = Some(record.ids(database).await);
+    assert!(user.iter().chain(&database).all(|grants| grants.len() > 1));
     let now = Utc::now();
-    let text = |text: &str| Some(text.to_owned());
-    let min_duration_us = Some(SLOW_US);
+    let of_user = |filter: &mut QueryFilter| filter.user_id = Some(UserId(7));
+    let slow = |filter: &mut QueryFilter| filter.min_duration_us = Some(SLOW_US);
     for (what, filter, grants) in [
-        ("nothing", all(), None),
-        (
-            "connection",
-            QueryFilter {
-                connection_id,
-                ..all()
-            },
-            None,
-        ),
-        (
-            "user",
-            QueryFilter {
-                user_id: Some(UserId(7)),
-                ..all()
-            },
-            Some(of_user.clone()),
-        ),
+        ("nothing", of(|_| {}), None),
+        ("connection", of(|f| f.connection_id = connection_id), None),
+        ("user", of(of_user), user.clone()),
         (
             "database",
-            QueryFilter {
-                database_id: Some(DatabaseId(2)),
-                ..all()
-            },
-            Some(of_database),
+            of(|f| f.database_id = Some(DatabaseId(2))),
+            database,
         ),
         (
             "grant",
-            QueryFilter {
-                grant_id: Some(GrantId(3)),
-                ..all()
-            },
+            of(|f| f.grant_id = Some(GrantId(3))),
             Some(vec![3]),
         ),
-        (
-            "sqlstate",
-            QueryFilter {
-                sqlstate: text("42P01"),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "rare sqlstate",
-            QueryFilter {
-                sqlstate: text("57014"),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "refused",
-            QueryFilter {
-                refused: Some(true),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "not refused",
-            QueryFilter {
-                refused: Some(false),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "slow",
-            QueryFilter {
-                min_duration_us,
-                ..all()
-            },
-            None,
-        ),
+        ("sqlstate", of(|f| f.sqlstate = some("42P01")), None),
+        ("rare sqlstate", of(|f| f.sqlstate = some("57014")), None),
+        ("refused", of(|f| f.refused = Some(true)), None),
+        ("not refused", of(|f| f.refused = Some(false)), None),
+        ("slow", of(slow), None),
         (
             "very slow",
-            QueryFilter {
-                min_duration_us: Some(60 * SLOW_US),
-                ..all()
-            },
+            of(|f| f.min_duration_us = Some(60 * SLOW_US)),
             None,
         ),
         (
             "not so slow",
-            QueryFilter {
-                min_duration_us: Some(50_000),
-                ..all()
-            },
+            of(|f| f.min_duration_us = Some(50_000)),
             None,
         ),
-        (
-            "large",
-            QueryFilter {
-                min_rows: Some(MANY_ROWS),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "some rows",
-            QueryFilter {
-                min_rows: Some(10),
-                ..all()
-            },
-            None,
-        ),
-        (
-            "common text",
-            QueryFilter {
-                text: text("SELECT"),
-                ..all()
-            },
-            None,
-        ),
+        ("large", of(|f| f.min_rows = Some(MANY_ROWS)), None),
+        ("some rows", of(|f| f.min_rows = Some(10)), None),
+        ("common text", of(|f| f.text = some("SELECT")), None),
         (
             "text nowhere",
-            QueryFilter {
-                text: text("nowhere to be found"),
-                ..all()
-            },
+            of(|f| f.text = some("nowhere to be found")),
             None,
         ),
         (
             "fingerprint",
-            QueryFilter {
-                fingerprint: text("f0000000000000ff"),
-                ..all()
-            },
+            of(|f| f.fingerprint = some("f0000000000000ff")),
             None,
         ),
         (
             "a day",
-            QueryFilter {
-                from: Some(now - TimeDelta::days(3)),
-                to: Some(now - TimeDelta::days(2)),
-                ..all()
-            },
+            of(|f| {
+                f.from = Some(now - TimeDelta::days(3));
+                f.to = Some(now - TimeDelta::days(2));
+            }),
             None,
         ),
         (
             "user and slow",
-            QueryFilter {
-                user_id: Some(UserId(7)),
-                min_duration_us,
-                ..all()
-            },
-            Some(of_user),
+            of(|f| {
+                of_user(f);
+                slow(f);
+            }),
+            user,
         ),
     ] {
         record.check(what, &filter, grants).await;
@@ -308,87 +238,48 @@ async fn no_filter_reads_the_whole_record() {
 async fn lists_find_what_a_full_scan_finds() {
     let record = Record::new().await;
     let now = Utc::now();
-    let text = |text: &str| Some(text.to_owned());
-    let (mut of_user, mut slow) = (all(), all());
-    of_user.user_id = Some(UserId(7));
-    slow.min_duration_us = Some(150_000);
     for (filter, condition) in [
-        (of_user, "user_id = 7"),
+        (of(|f| f.user_id = Some(UserId(7))), "user_id = 7"),
         (
-            QueryFilter {
-                user_id: Some(UserId(7)),
-                database_id: Some(DatabaseId(3)),
-                ..all()
-            },
+            of(|f| (f.user_id, f.database_id) = (Some(UserId(7)), Some(DatabaseId(3)))),
             "user_id = 7 and database_id = 3",
         ),
         (
-            QueryFilter {
-                database_id: Some(DatabaseId(2)),
-                refused: Some(true),
-                ..all()
-            },
+            of(|f| (f.database_id, f.refused) = (Some(DatabaseId(2)), Some(true))),
             "database_id = 2 and refusal <> ''",
         ),
+        (of(|f| f.sqlstate = some("57014")), "sqlstate = '57014'"),
         (
-            QueryFilter {
-                sqlstate: text("57014"),
-                ..all()
-            },
-            "sqlstate = '57014'",
-        ),
-        (
-            QueryFilter {
-                fingerprint: text("f0000000000000ff"),
-                ..all()
-            },
+            of(|f| f.fingerprint = some("f0000000000000ff")),
             "fingerprint = 'f0000000000000ff'",
         ),
         (
-            QueryFilter {
-                text: text("T_45 where"),
-                min_rows: Some(40),
-                ..all()
-            },
+            of(|f| (f.text, f.min_rows) = (some("T_45 where"), Some(40))),
             "sql like '%t\\_45 where%' and row_count >= 40",
         ),
-        (slow, "duration_us >= 150000"),
         (
-            QueryFilter {
-                from: Some(now - TimeDelta::days(3)),
-                to: Some(now - TimeDelta::hours(71)),
-                ..all()
-            },
+            of(|f| f.min_duration_us = Some(150_000)),
+            "duration_us >= 150000",
+        ),
+        (
+            of(|f| {
+                f.from = Some(now - TimeDelta::days(3));
+                f.to = Some(now - TimeDelta::hours(71));
+            }),
             "started_at >= now() - interval '3 days' and started_at < now() - interval '71 hours'",
         ),
     ] {
-        let expected = record
-            .ids(&format!("select count(*) from queries where {condition}"))
-            .await[0];
+        let count = format!("select count(*) from queries where {condition}");
+        let expected = record.ids(&count).await[0];
         for order in [Order::Newest, Order::Oldest] {
-            let mut seen: Vec<Uuid> = Vec::new();
-            let mut after = None;
-            loop {
-                let found = record
-                    .storage
-                    .query_list(&filter, order, after, 500)
-                    .await
-                    .unwrap();
-                seen.extend(found.rows.iter().map(|query| query.id));
-                after = match found.searched_to {
-                    Some(id) => Some(id),
-                    None if found.rows.len() == 500 => found.rows.last().map(|query| query.id),
-                    None => break,
-                };
-            }
+            let seen = record.read_all(&filter, order).await;
             let mut sorted = seen.clone();
             sorted.sort();
             sorted.dedup();
-            assert_eq!(sorted.len(), seen.len(), "{condition}: twice");
             if order == Order::Newest {
                 sorted.reverse();
             }
-            assert_eq!(sorted, seen, "{condition}: in order");
+            assert_eq!(sorted, seen, "{condition}: once, in order");
             let found = i64::try_from(seen.len()).unwrap();
             // Times go on while the two are asked for.
             assert!(

@@ -1,0 +1,9 @@
+//! Sums over the record: kept while it is stored, read in buckets of time.
+
+mod keep;
+mod read;
+
+pub use keep::{Delta, add_in_txn};
+pub use read::{
+    Counts, SessionChanges, StatsBucket, StatsNow, TopDatabase, TopFingerprint, TopUser,
+};
