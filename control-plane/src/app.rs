@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::crypto::data_key::DataKeys;
 use crate::crypto::keyring::KeyRing;
 use crate::crypto::password::Passwords;
+use crate::fleet::cancel::Cancels;
 use crate::fleet::desk::Desk;
 use crate::fleet::endings::Endings;
 use crate::fleet::registry::Registry;
@@ -62,6 +63,8 @@ pub struct App {
     pub desk: Desk,
     /// Sessions that proxies were told to end.
     pub endings: Endings,
+    /// Cancel requests between proxies.
+    pub cancels: Cancels,
     /// What sessions are known to belong to.
     pub sessions: Sessions,
     /// What goes on, for those who watch.
@@ -92,6 +95,7 @@ impl App {
             fleet,
             desk: Desk::default(),
             endings: Endings::default(),
+            cancels: Cancels::new(&config.keys),
             sessions: Sessions::default(),
             live,
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),

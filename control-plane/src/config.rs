@@ -10,11 +10,11 @@ use pglens_runtime::config::{
 };
 use pglens_runtime::listen::io_reason;
 use pglens_runtime::{ConfigError, ListenSetting, Secrecy, Setting, Settings, tls};
-use tonic::transport::{Certificate, Identity};
 
 use crate::app::SessionDefaults;
 use crate::crypto::keyring::KeyRing;
 use crate::ingest::retention::Retention;
+use crate::rpc::tls::{GrpcTls, GrpcTlsFiles};
 use crate::service::validate;
 use crate::storage::Dsn;
 
@@ -147,15 +147,6 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
     }
 }
 
-/// How the gRPC server proves itself, and whom it believes.
-#[derive(Debug, Clone)]
-pub struct GrpcTls {
-    /// The server's certificate and key.
-    pub identity: Identity,
-    /// The authority of the proxies' certificates.
-    pub client_ca: Certificate,
-}
-
 /// The settings, checked as far as they can be without the network.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -172,7 +163,7 @@ pub struct Config {
     /// Probes and metrics.
     pub operations: ListenSetting,
     /// Certificates of the gRPC API.
-    pub grpc_tls: GrpcTls,
+    pub grpc_tls: Arc<GrpcTls>,
     /// The first administrator's password; absent: the well-known one.
     pub admin_password: Option<Secret<String>>,
     /// What sessions get by default.
@@ -270,30 +261,18 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn grpc_tls(settings: &Settings) -> Result<GrpcTls, ConfigError> {
-    let certificate = settings.required(GRPC_TLS_CERT, |path| {
-        pem(path, |path| tls::load_certs(path).map(drop))
-    })?;
-    let key = settings.required(GRPC_TLS_KEY, |path| {
-        pem(path, |path| tls::load_key(path).map(drop))
-    })?;
-    let client_ca = settings.required(GRPC_CLIENT_CA, |path| {
-        pem(path, |path| tls::load_certs(path).map(drop))
-    })?;
-    Ok(GrpcTls {
-        identity: Identity::from_pem(certificate, key),
-        client_ca: Certificate::from_pem(client_ca),
-    })
-}
-
-/// The text of a PEM file that `check` accepts.
-fn pem(
-    path: &str,
-    check: impl FnOnce(&Path) -> Result<(), tls::TlsError>,
-) -> Result<String, String> {
-    let path = PathBuf::from(path);
-    check(&path).map_err(|error| error.to_string())?;
-    read_file(&path)
+fn grpc_tls(settings: &Settings) -> Result<Arc<GrpcTls>, ConfigError> {
+    // The files are parsed here so that the setting at fault is named.
+    settings.required(GRPC_TLS_CERT, |path| tls::load_certs(Path::new(path)))?;
+    settings.required(GRPC_TLS_KEY, |path| tls::load_key(Path::new(path)))?;
+    settings.required(GRPC_CLIENT_CA, |path| tls::load_certs(Path::new(path)))?;
+    let path = |text: &str| Ok::<_, String>(PathBuf::from(text));
+    let files = GrpcTlsFiles {
+        certificate: settings.required(GRPC_TLS_CERT, path)?,
+        key: settings.required(GRPC_TLS_KEY, path)?,
+        client_ca: settings.required(GRPC_CLIENT_CA, path)?,
+    };
+    GrpcTls::load(files).map_err(|error| settings.invalid(GRPC_TLS_CERT, error))
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
+use pglens_rpc::v1::CancelOutcome;
 use pglens_runtime::Metrics;
 
 use crate::fleet::registry::Registry;
@@ -45,6 +46,8 @@ pub struct ControlMetrics {
     quota_recalls: Counter<u64>,
     termination_seconds: Histogram<f64>,
     proxies_lost: Counter<u64>,
+    cancels: Counter<u64>,
+    certificate_reads: Counter<u64>,
 }
 
 impl ControlMetrics {
@@ -108,6 +111,16 @@ impl ControlMetrics {
                 .u64_counter("pglens_sessions_terminated_total")
                 .with_description("Sessions whose end proxies were told of, by reason")
                 .build(),
+            certificate_reads: meter
+                .u64_counter("pglens_certificate_reads_total")
+                .with_description(
+                    "Certificates read again, by outcome; a failure leaves those before in use",
+                )
+                .build(),
+            cancels: meter
+                .u64_counter("pglens_cancel_requests_forwarded_total")
+                .with_description("Cancel requests for sessions of other proxies, by outcome")
+                .build(),
             proxies_lost: meter
                 .u64_counter("pglens_proxies_lost_total")
                 .with_description("Proxies that did not come back and left sessions open")
@@ -170,6 +183,23 @@ impl ControlMetrics {
     /// Counts a call for what sessions of a grant hold and do not use.
     pub fn quota_recalled(&self) {
         self.quota_recalls.add(1, &[]);
+    }
+
+    /// Counts that certificates were read again.
+    pub fn certificates_read(&self, succeeded: bool) {
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        self.certificate_reads
+            .add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Counts a cancel request that a proxy handed over.
+    pub fn cancel(&self, outcome: CancelOutcome) {
+        let outcome = match outcome {
+            CancelOutcome::HandedOver => "handed_over",
+            CancelOutcome::UnknownKey => "unknown_key",
+            CancelOutcome::Uncertain | CancelOutcome::Unspecified => "uncertain",
+        };
+        self.cancels.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Counts a proxy that was given up.

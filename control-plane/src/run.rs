@@ -108,10 +108,11 @@ pub async fn run(
         Arc::clone(&app),
         config.shutdown_grace,
     ));
+    tasks.spawn(Arc::clone(&config.grpc_tls).keep_current(Arc::clone(&app)));
     let grpc = tokio::spawn(rpc::serve(
         listeners.grpc,
         Arc::clone(&app),
-        config.grpc_tls.clone(),
+        Arc::clone(&config.grpc_tls),
         readiness.clone(),
     ));
     readiness.set(STORAGE, Ok(()));

@@ -50,6 +50,54 @@ impl NotServed {
     }
 }
 
+/// Who brought a cancel request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CancelOrigin {
+    Client,
+    /// Another proxy, by way of the control plane.
+    Fleet,
+}
+
+/// What became of a cancel request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CancelOutcome {
+    /// The target was told.
+    Delivered,
+    /// The session ran nothing.
+    Idle,
+    /// The statement that ran had begun after the cancel was asked for.
+    TooLate,
+    TargetFailed,
+    /// The control plane passes it on to the proxy that holds the session.
+    HandedOver,
+    /// The control plane could not say who holds the session, and asked those it could reach.
+    Uncertain,
+    UnknownKey,
+    /// The client has sent too many wrong keys.
+    RateLimited,
+    /// No control plane took it.
+    Unavailable,
+    /// There were too many at once.
+    Dropped,
+}
+
+impl CancelOutcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Idle => "idle",
+            Self::TooLate => "too_late",
+            Self::TargetFailed => "target_failed",
+            Self::HandedOver => "handed_over",
+            Self::Uncertain => "uncertain",
+            Self::UnknownKey => "unknown_key",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// How a statement ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum StatementOutcome {
@@ -147,7 +195,10 @@ impl Metrics {
                 .u64_gauge("pglens_control_plane_attached")
                 .with_description("1 while attached to a control plane")
                 .build(),
-            cancel_requests: counter("pglens_cancel_requests_total", "Cancel requests by outcome"),
+            cancel_requests: counter(
+                "pglens_cancel_requests_total",
+                "Cancel requests by who brought them and what became of them",
+            ),
             certificate_reads: counter(
                 "pglens_certificate_reads_total",
                 "Certificates read again, by outcome; a failure leaves those before in use",
@@ -223,10 +274,16 @@ impl Metrics {
             .add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
-    pub(crate) fn cancel_request(&self, forwarded: bool) {
-        let outcome = if forwarded { "forwarded" } else { "ignored" };
-        self.cancel_requests
-            .add(1, &[KeyValue::new("outcome", outcome)]);
+    pub(crate) fn cancel(&self, origin: CancelOrigin, outcome: CancelOutcome) {
+        let origin = match origin {
+            CancelOrigin::Client => "client",
+            CancelOrigin::Fleet => "fleet",
+        };
+        let labels = [
+            KeyValue::new("origin", origin),
+            KeyValue::new("outcome", outcome.as_str()),
+        ];
+        self.cancel_requests.add(1, &labels);
     }
 }
 

@@ -14,19 +14,20 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::audit::Outbox;
-use crate::clock::unix_us;
+use crate::clock::{process_us, unix_us};
 use crate::config::Config;
 use crate::control::attach::{Attach, COMPONENT, News};
 use crate::control::channel::InvalidControlPlane;
 use crate::control::publish::Publisher;
 use crate::control::recover::Recovery;
 use crate::control::registry::Registry;
-use crate::control::{ControlPlanes, LeaseClock};
+use crate::control::{CancelExchange, ControlPlanes, LeaseClock, StorageClock};
 use crate::listener;
 use crate::listener::starting::StartingSet;
 use crate::metrics::Metrics;
 use crate::reload::Reload;
 use crate::session::SessionDeps;
+use crate::session::cancel::WrongKeys;
 
 /// Name of the listener in `/readyz`.
 const LISTENER: &str = "listener";
@@ -87,6 +88,8 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: oneshot::Sender<Bound>,
 ) -> Result<(), RunError> {
+    // The process's clock counts from here.
+    let _begins = process_us(Instant::now());
     let proxy = config.listen.bind().await?;
     let operations = config.operations.bind().await?;
     let bound = Bound {
@@ -135,7 +138,17 @@ impl DataPlane {
             (CancellationToken::new(), CancellationToken::new());
         let background = TaskTracker::new();
 
+        let clock = Arc::new(StorageClock::default());
+        let cancels = CancelExchange::new(
+            run_id,
+            Arc::clone(&planes),
+            Arc::clone(&registry),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        );
         let attach = Attach {
+            cancels: Arc::clone(&cancels),
+            clock,
             run_id,
             started_at_unix_us: unix_us(),
             planes: Arc::clone(&planes),
@@ -186,6 +199,8 @@ impl DataPlane {
             client_auth: config.client_auth,
             planes,
             registry,
+            cancels,
+            wrong_keys: WrongKeys::default(),
             lease,
             outbox,
             quota_requests,

@@ -199,6 +199,9 @@ impl Fleet {
                 ("PGL_SPOOL_DIR", path(&files, &format!("spool-{number}"))),
                 ("PGL_CONTROL_URLS", urls.join(",")),
                 ("PGL_CONTROL_CA", path(&files, "ca.pem")),
+                // Good for any server on this machine.
+                ("PGL_TLS_CERT", path(&files, "control-plane.pem")),
+                ("PGL_TLS_KEY", path(&files, "control-plane-key.pem")),
                 (
                     "PGL_CONTROL_CERT",
                     path(&files, &format!("proxy-{number}.pem")),

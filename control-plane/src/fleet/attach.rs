@@ -253,13 +253,17 @@ async fn answer_heartbeat(app: &App, attached: &Attached, heartbeat: &Heartbeat)
         if heartbeat.unacknowledged_records == 0 {
             settle(app, run_id).await?;
         }
-        end_doomed_of(app, &[run_id], None).await
+        end_doomed_of(app, &[run_id], None).await?;
+        let storage_us = skew_us.map(|skew_us| heartbeat.sent_at_unix_us.saturating_sub(skew_us));
+        Ok::<_, StoreError>(storage_us.unwrap_or(0))
     };
     match checked.await {
-        Ok(()) => {
+        Ok(storage_us) => {
             attached.send(message(Down::LeaseExtension(LeaseExtension {
                 lease_ms: millis(app.session_defaults.lease),
                 server_time_unix_us: Utc::now().timestamp_micros(),
+                heartbeat_sent_at_unix_us: heartbeat.sent_at_unix_us,
+                storage_time_unix_us: storage_us,
             })));
         }
         Err(error) => {

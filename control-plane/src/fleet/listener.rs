@@ -10,9 +10,9 @@ use pglens_runtime::{Backoff, Chain};
 use tokio::sync::mpsc;
 use tokio_postgres::AsyncMessage;
 
-use super::{desk, end_doomed};
+use super::{cancel, desk, end_doomed};
 use crate::app::App;
-use crate::storage::notify::{CHANNEL, Change, QuotaWord};
+use crate::storage::notify::{CANCEL_CHANNEL, CHANNEL, Change, QuotaWord, SealedCancel};
 use crate::storage::{StoreError, pool::ApartConnection};
 
 /// Notifications that wait while sessions are looked up; more wait in the connection.
@@ -47,12 +47,14 @@ async fn listen(app: &App, backoff: &mut Backoff) -> Result<(), StoreError> {
     let (client, connection) = app.storage.connect_apart().await?;
     let (sender, mut changes) = mpsc::channel(QUEUED_CHANGES);
     let driver = AbortOnDrop(tokio::spawn(drive(connection, sender)));
-    client.batch_execute(&format!("listen {CHANNEL}")).await?;
+    let listen = format!("listen {CHANNEL}; listen {CANCEL_CHANNEL}");
+    client.batch_execute(&listen).await?;
     end_doomed(app, None).await?;
     backoff.reset();
     loop {
         match tokio::time::timeout(PROBE_INTERVAL, changes.recv()).await {
-            Ok(Some(payload)) => on_notification(app, &payload).await?,
+            Ok(Some(Heard::Change(payload))) => on_change(app, &payload).await?,
+            Ok(Some(Heard::Cancel(payload))) => on_cancel(app, &payload),
             Ok(None) => break,
             Err(_idle) => {
                 let probe = tokio::time::timeout(PROBE_TIMEOUT, client.simple_query(""));
@@ -66,7 +68,22 @@ async fn listen(app: &App, backoff: &mut Backoff) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn on_notification(app: &App, payload: &str) -> Result<(), StoreError> {
+/// A notification, by its channel.
+enum Heard {
+    Change(String),
+    Cancel(String),
+}
+
+fn on_cancel(app: &App, payload: &str) {
+    match SealedCancel::read(payload) {
+        Ok(notice) => cancel::heard(app, &notice),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "cancel request of a replica not understood");
+        }
+    }
+}
+
+async fn on_change(app: &App, payload: &str) -> Result<(), StoreError> {
     if let Ok(word) = serde_json::from_str::<QuotaWord>(payload) {
         desk::hear(app, word);
         return Ok(());
@@ -79,15 +96,16 @@ async fn on_notification(app: &App, payload: &str) -> Result<(), StoreError> {
 }
 
 /// Keeps the connection going and hands its notifications on.
-async fn drive(mut connection: ApartConnection, sender: mpsc::Sender<String>) {
+async fn drive(mut connection: ApartConnection, sender: mpsc::Sender<Heard>) {
     loop {
         match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             Some(Ok(AsyncMessage::Notification(notification))) => {
-                if sender
-                    .send(notification.payload().to_owned())
-                    .await
-                    .is_err()
-                {
+                let payload = notification.payload().to_owned();
+                let heard = match notification.channel() {
+                    CANCEL_CHANNEL => Heard::Cancel(payload),
+                    _ => Heard::Change(payload),
+                };
+                if sender.send(heard).await.is_err() {
                     return;
                 }
             }

@@ -2,6 +2,7 @@
 //! silent.
 
 pub mod attach;
+pub mod cancel;
 pub mod desk;
 pub mod endings;
 pub mod listener;

@@ -138,6 +138,12 @@ impl Registry {
         self.inner.lock().runs.keys().copied().collect()
     }
 
+    /// Whether the run is attached here.
+    #[must_use]
+    pub fn holds(&self, run_id: RunId) -> bool {
+        self.inner.lock().runs.contains_key(&run_id)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,18 +1,18 @@
-//! `Fleet`: the proxies' own streams.
+//! `Fleet`: the proxies' own streams, and what they hand to each other.
 
 use std::sync::Arc;
 
 use pglens_rpc::v1::fleet_server::Fleet;
 use pglens_rpc::v1::{
-    ControlMessage, FinishRecoveryRequest, FinishRecoveryResponse, ProxyMessage, RecoverRequest,
-    RecoverResponse,
+    ControlMessage, FinishRecoveryRequest, FinishRecoveryResponse, ForwardCancelRequest,
+    ForwardCancelResponse, ProxyMessage, RecoverRequest, RecoverResponse,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::identity::proxy_name;
 use crate::app::App;
-use crate::fleet::{attach, recover, registry};
+use crate::fleet::{attach, cancel, recover, registry};
 
 /// The service.
 #[derive(Debug)]
@@ -53,5 +53,17 @@ impl Fleet for FleetService {
         let proxy_name = proxy_name(&request)?;
         let finished = recover::finish(&self.0, &proxy_name, request.get_ref()).await?;
         Ok(Response::new(finished))
+    }
+
+    async fn forward_cancel(
+        &self,
+        request: Request<ForwardCancelRequest>,
+    ) -> Result<Response<ForwardCancelResponse>, Status> {
+        proxy_name(&request)?;
+        let outcome = cancel::forward(&self.0, request.into_inner()).await?;
+        self.0.metrics.cancel(outcome);
+        Ok(Response::new(ForwardCancelResponse {
+            outcome: outcome.into(),
+        }))
     }
 }

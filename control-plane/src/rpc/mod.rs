@@ -6,12 +6,13 @@ pub mod admin;
 pub mod events;
 pub mod fleet;
 pub mod identity;
+pub mod tls;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pglens_core::limits::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, MAX_GRPC_MESSAGE_BYTES};
+use pglens_core::limits::{HEARTBEAT_INTERVAL, MAX_GRPC_MESSAGE_BYTES};
 use pglens_rpc::FILE_DESCRIPTOR_SET;
 use pglens_rpc::v1::access_server::AccessServer;
 use pglens_rpc::v1::databases_server::DatabasesServer;
@@ -24,13 +25,11 @@ use pglens_runtime::Readiness;
 use tokio::net::TcpListener;
 use tonic::Request;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Error, Server, ServerTlsConfig};
+use tonic::transport::{Error, Server};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::app::App;
-use crate::config::GrpcTls;
 use crate::error::ServiceError;
 use crate::service::caller::{Caller, authenticate};
 use crate::service::page::Page;
@@ -41,6 +40,7 @@ use admin::observability::ObservabilityApi;
 use admin::users::UsersApi;
 use events::EventsService;
 use fleet::FleetService;
+use tls::GrpcTls;
 
 /// Together with the interval, a proxy whose machine vanished is noticed within 15 s.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,26 +60,17 @@ pub const MAX_ADMIN_MESSAGE_BYTES: usize = 64 * 1024;
 /// Serves until the app's shutdown token is cancelled and every stream has ended.
 ///
 /// # Errors
-/// When the certificates cannot be used, or the listener fails.
+/// When the server cannot go on.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
-    tls: GrpcTls,
+    tls: Arc<GrpcTls>,
     readiness: Readiness,
 ) -> Result<(), Error> {
-    let tls = ServerTlsConfig::new()
-        .identity(tls.identity)
-        .client_ca_root(tls.client_ca)
-        // The planes' services ask for the certificate themselves; the administration API takes credentials.
-        .client_auth_optional(true)
-        .timeout(HANDSHAKE_TIMEOUT);
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .with_keepalive(Some(KEEPALIVE_TIMEOUT));
+    let incoming = tls.accept(listener, app.shutdown.clone());
     let shutdown = app.shutdown.clone();
     let (health, routes) = routes(app).await;
     let served = Server::builder()
-        .tls_config(tls)?
         .http2_keepalive_interval(Some(HEARTBEAT_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)

@@ -18,8 +18,8 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 const INSERT: &str = "insert into connections \
      (id, run_id, user_id, database_id, grant_id, client_address, application_name, tls_version, \
-      queries_reserved, bytes_reserved, window_ends_at, record_rows) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+      queries_reserved, bytes_reserved, window_ends_at, record_rows, cancel_key) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const COLUMNS: &str = "c.id, c.user_id, u.username, c.database_id, d.name as database, c.grant_id, \
      c.client_address, c.application_name, c.tls_version, r.proxy_name, c.started_at, c.ended_at, c.end_reason, \
@@ -30,6 +30,9 @@ const FROM: &str = "connections c join users u on u.id = c.user_id join database
 
 const KILL: &str = "update connections set kill_requested_at = now(), kill_requested_by = $2 \
      where id = $1 and ended_at is null and kill_requested_at is null";
+
+const RUNS_BY_CANCEL_KEY: &str =
+    "select distinct run_id from connections where cancel_key = $1 and ended_at is null";
 
 const SCOPES: &str =
     "select id, user_id, database_id, grant_id from connections where id = any($1) and run_id = $2";
@@ -65,6 +68,8 @@ pub struct NewConnection<'a> {
     pub window_ends_at: Option<DateTime<Utc>>,
     /// Whether rows of it are recorded.
     pub record_rows: bool,
+    /// Keyed digest of what its client cancels with.
+    pub cancel_key: Option<[u8; 32]>,
 }
 
 /// A session that was let in, running or ended.
@@ -239,6 +244,23 @@ impl Storage {
             .transpose()
     }
 
+    /// The runs that hold a running session with this cancel key; nearly always one at most.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn session_run_list_by_cancel_key(
+        &self,
+        cancel_key: &[u8; 32],
+    ) -> Result<Vec<RunId>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(RUNS_BY_CANCEL_KEY).await?;
+        let key = cancel_key.as_slice();
+        let rows = client.query(&statement, &[&key]).await?;
+        rows.iter()
+            .map(|row| Ok(RunId(column(row, "run_id")?)))
+            .collect()
+    }
+
     /// Whose the sessions are, of those that the run has.
     ///
     /// # Errors
@@ -289,6 +311,7 @@ pub async fn insert_in_txn(
             &connection.bytes_reserved,
             &connection.window_ends_at,
             &connection.record_rows,
+            &connection.cancel_key.as_ref().map(<[u8; 32]>::as_slice),
         ],
     )
     .await?;

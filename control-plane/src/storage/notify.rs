@@ -1,11 +1,21 @@
+<<<<<<< HEAD
 //! Word between replicas of the control plane about changes that end sessions, and about what is going on.
+=======
+//! Word between replicas of the control plane: changes that end sessions, and cancel requests.
+>>>>>>> startup
 //!
 //! PostgreSQL delivers a notification when its transaction commits, and never otherwise.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use deadpool_postgres::Transaction;
-use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
+use pglens_core::{DatabaseId, GrantId, RunId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
+<<<<<<< HEAD
 use tokio_postgres::Client;
+=======
+use uuid::Uuid;
+>>>>>>> startup
 
 use super::{Storage, StoreError};
 
@@ -72,6 +82,7 @@ fn payload(word: &impl Serialize) -> Result<String, StoreError> {
     })
 }
 
+<<<<<<< HEAD
 /// The channel of what is going on, for those who watch.
 const LIVE_CHANNEL: &str = "pglens_live";
 
@@ -93,11 +104,77 @@ pub async fn live_send(client: &Client, payload: &str) -> Result<(), StoreError>
     let text = "select pg_notify($1, $2)";
     client.execute(text, &[&LIVE_CHANNEL, &payload]).await?;
     Ok(())
+=======
+/// The channel of cancel requests.
+pub const CANCEL_CHANNEL: &str = "pglens_cancel";
+
+/// A cancel request for a run that another replica may hold. Whoever else listens on the database learns nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCancel {
+    /// The run whose proxy holds the session.
+    pub run_id: RunId,
+    /// The request, under the master key.
+    pub sealed: Vec<u8>,
+}
+
+impl SealedCancel {
+    /// Reads a notification's payload.
+    ///
+    /// # Errors
+    /// When it is not one of ours.
+    pub fn read(payload: &str) -> Result<Self, StoreError> {
+        let malformed = |reason: &str| StoreError::Malformed {
+            column: "cancel",
+            reason: reason.to_owned(),
+        };
+        let (run_id, sealed) = payload
+            .split_once(' ')
+            .ok_or_else(|| malformed("has no two words"))?;
+        let run_id = Uuid::try_parse(run_id).map_err(|_| malformed("names no run"))?;
+        let sealed = STANDARD.decode(sealed);
+        Ok(Self {
+            run_id: RunId(run_id),
+            sealed: sealed.map_err(|_| malformed("is not base64"))?,
+        })
+    }
+
+    fn payload(&self) -> String {
+        format!("{} {}", self.run_id, STANDARD.encode(&self.sealed))
+    }
+}
+
+impl Storage {
+    /// Tells every replica of a cancel request.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn notify_cancel(&self, cancel: &SealedCancel) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached("select pg_notify($1, $2)").await?;
+        let payload = cancel.payload();
+        client
+            .execute(&statement, &[&CANCEL_CHANNEL, &payload])
+            .await?;
+        Ok(())
+    }
+>>>>>>> startup
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cancel_requests_read_what_they_wrote() {
+        let cancel = SealedCancel {
+            run_id: RunId(Uuid::now_v7()),
+            sealed: vec![0, 1, 255],
+        };
+        assert_eq!(SealedCancel::read(&cancel.payload()).unwrap(), cancel);
+        for nonsense in ["", "x", "x AAAA", &format!("{} %", Uuid::nil())] {
+            assert!(SealedCancel::read(nonsense).is_err(), "{nonsense}");
+        }
+    }
 
     #[test]
     fn changes_read_what_they_wrote() {

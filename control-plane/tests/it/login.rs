@@ -3,6 +3,7 @@
 use chrono::{Duration, Utc};
 use pglens_rpc::convert::timestamp;
 use pglens_rpc::v1;
+use pglens_rpc::v1::login_request::Step as Ask;
 use pglens_rpc::v1::login_response::Step as Answer;
 use pglens_testkit::TestPostgres;
 use tonic::Code;
@@ -288,6 +289,34 @@ async fn channel_binding_is_offered_and_checked_inside_tls() {
         panic!()
     };
     assert_eq!(deny.code, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_client_that_was_not_told_of_channel_binding_is_refused() {
+    let mut scene = Scene::new().await;
+    scene.grant(|_| {}).await;
+    // "y": it could bind and believes that the server cannot. "n": it cannot.
+    for (flag, code) in [("y", Some("unauthenticated")), ("n", None)] {
+        let mut login = scene.proxy.start_login(&ann().tls(&[7; 32])).await;
+        let Answer::Authenticate(offer) = login.next().await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            offer.sasl_mechanisms,
+            ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
+        );
+        let first = v1::SaslInitialResponse {
+            mechanism: "SCRAM-SHA-256".to_owned(),
+            data: format!("{flag},,n=,r=rOprNGfwEbeRWgbNEkqO").into_bytes(),
+        };
+        login.send(Ask::SaslInitial(first)).await;
+        let refused = match login.next().await.unwrap() {
+            Answer::Deny(deny) => Some(deny.code),
+            Answer::SaslContinue(_) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused.as_deref(), code, "{flag}");
+    }
 }
 
 #[tokio::test]

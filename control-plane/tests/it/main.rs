@@ -10,6 +10,7 @@
 mod admin_grpc;
 mod at_rest;
 mod audit;
+mod cancels;
 mod capture;
 mod configuration;
 mod databases;

@@ -21,6 +21,9 @@ use crate::streams::{Attachment, Publisher, next_down, send_up, within_deadline}
 
 const QUEUE: usize = 64;
 
+/// Of what every client here is told to cancel with.
+pub(crate) const CANCEL_KEY_DIGEST: [u8; 32] = [7; 32];
+
 /// A proxy with a run of its own.
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -132,6 +135,7 @@ impl Proxy {
             application_name: "psql".to_owned(),
             method: client.method.into(),
             protocol_minor: 0,
+            cancel_key_digest: CANCEL_KEY_DIGEST.to_vec(),
         };
         sender
             .send(v1::LoginRequest {

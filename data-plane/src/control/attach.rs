@@ -18,7 +18,7 @@ use tonic::Streaming;
 
 use super::channel::ControlPlane;
 use super::registry::Termination;
-use super::{ControlPlanes, LeaseClock, Registry};
+use super::{CancelExchange, ControlPlanes, LeaseClock, Registry, StorageClock};
 use crate::audit::Outbox;
 use crate::audit::frame::FrameError;
 use crate::clock::unix_us;
@@ -53,6 +53,8 @@ pub(crate) struct Attach {
     pub(crate) started_at_unix_us: i64,
     pub(crate) planes: Arc<ControlPlanes>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) cancels: Arc<CancelExchange>,
+    pub(crate) clock: Arc<StorageClock>,
     pub(crate) lease: Arc<LeaseClock>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) readiness: Readiness,
@@ -139,12 +141,13 @@ impl Attach {
         let silence = interval * MISSED_HEARTBEATS;
         let mut heard = tokio::time::Instant::now();
         let mut beats = 0_u32;
+        let mut sent = None;
         loop {
             tokio::select! {
                 message = down.message() => match message {
                     Ok(Some(message)) => {
                         heard = tokio::time::Instant::now();
-                        if let Some(answer) = self.take(message)
+                        if let Some(answer) = self.take(message, sent)
                             && up.send(message_up(answer)).await.is_err()
                         {
                             return AttachError::Closed { url };
@@ -157,7 +160,9 @@ impl Attach {
                     if heard.elapsed() > silence {
                         return AttachError::Silent { url, after: silence };
                     }
-                    if up.try_send(message_up(Up::Heartbeat(self.heartbeat(beats)))).is_err() {
+                    let heartbeat = self.heartbeat(beats);
+                    sent = Some((heartbeat.sent_at_unix_us, Instant::now()));
+                    if up.try_send(message_up(Up::Heartbeat(heartbeat))).is_err() {
                         return AttachError::Silent { url, after: silence };
                     }
                     beats = beats.wrapping_add(1);
@@ -242,14 +247,22 @@ impl Attach {
         }
     }
 
-    /// Does what the control plane says, and returns what it is answered at once.
-    fn take(&self, message: v1::ControlMessage) -> Option<Up> {
+    /// Does what the control plane says, and returns what it is answered at once. `sent` is the last heartbeat: what it
+    /// says of the time, and when it left.
+    fn take(&self, message: v1::ControlMessage, sent: Option<(i64, Instant)>) -> Option<Up> {
         let now = Instant::now();
         match message.message {
             Some(Down::LeaseExtension(lease)) => {
                 self.lease
                     .extend(now, Duration::from_millis(lease.lease_ms));
+                if let Some((name, left)) = sent
+                    && name == lease.heartbeat_sent_at_unix_us
+                    && lease.storage_time_unix_us != 0
+                {
+                    self.clock.observe(left, now, lease.storage_time_unix_us);
+                }
             }
+            Some(Down::Cancel(cancel)) => self.cancels.deliver(&cancel),
             Some(Down::QuotaSlice(slice)) => match convert::session_id(&slice.session_id) {
                 Ok(session_id) => self.registry.quota_slice(session_id, &slice, now),
                 Err(error) => tracing::warn!(%error, "quota slice not understood"),

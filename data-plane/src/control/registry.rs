@@ -2,15 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pglens_core::{GrantId, SessionId};
 use pglens_rpc::v1;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, watch};
 
+use super::StorageClock;
+use super::activity::{Activity, CancelTarget};
 use crate::policy::quota::SharedQuota;
 use crate::upstream::CancelKey;
 
@@ -51,50 +53,6 @@ pub(crate) struct SessionMessages {
     pub(crate) termination: watch::Receiver<Option<Termination>>,
     /// `None`: the grant has no quota.
     pub(crate) quota: Option<Arc<SharedQuota>>,
-}
-
-/// What a session shows of itself to cancel requests.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    /// A statement is on its way or running.
-    busy: AtomicBool,
-    /// Cancel requests that are being handed to the target now; no new statement starts meanwhile.
-    cancels: AtomicU32,
-}
-
-impl Activity {
-    pub(crate) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::SeqCst);
-    }
-
-    /// Whether a cancel request is on its way to the target, which must not hit a later statement.
-    pub(crate) fn is_being_cancelled(&self) -> bool {
-        self.cancels.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// A cancel request on its way to the target.
-#[derive(Debug)]
-pub(crate) struct CancelInProgress {
-    activity: Arc<Activity>,
-    pub(crate) target: Arc<CancelKey>,
-}
-
-impl CancelInProgress {
-    /// One that the proxy makes itself: until it is dropped, no new statement starts.
-    pub(crate) fn begin(activity: &Arc<Activity>, target: &Arc<CancelKey>) -> Self {
-        activity.cancels.fetch_add(1, Ordering::SeqCst);
-        Self {
-            activity: Arc::clone(activity),
-            target: Arc::clone(target),
-        }
-    }
-}
-
-impl Drop for CancelInProgress {
-    fn drop(&mut self) {
-        self.activity.cancels.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 #[derive(Debug, Default)]
@@ -230,21 +188,58 @@ impl Registry {
         self.state.lock().sessions.len()
     }
 
-    /// Finds the target of a cancel request, if the key is right and the session has something to cancel.
-    pub(crate) fn begin_cancel(&self, process_id: u32, secret: &[u8]) -> Option<CancelInProgress> {
-        let state = self.state.lock();
-        let entries = state.cancel_keys.get(&process_id)?;
-        let mut right = entries
-            .iter()
-            .filter(|entry| entry.secret.ct_eq(secret).into());
-        let entry = right.next()?;
-        entry.activity.cancels.fetch_add(1, Ordering::SeqCst);
-        let cancel = CancelInProgress {
-            activity: Arc::clone(&entry.activity),
-            target: Arc::clone(&entry.target),
-        };
-        entry.activity.busy.load(Ordering::SeqCst).then_some(cancel)
+    /// Finds what a cancel request is for. `asked_at` is when the client's connection came: what began later is not
+    /// meant.
+    pub(crate) fn begin_cancel(
+        &self,
+        process_id: u32,
+        secret: &[u8],
+        asked_at: Instant,
+    ) -> CancelTarget {
+        let is_right = |entry: &CancelEntry| entry.secret.ct_eq(secret).into();
+        self.cancel_target(process_id, is_right, |began| began < asked_at)
     }
+
+    /// The same for one that another proxy handed over, with the time it was asked by the clock that proxies share.
+    pub(crate) fn begin_handed_cancel(
+        &self,
+        cancel: &v1::Cancel,
+        clock: &StorageClock,
+    ) -> CancelTarget {
+        let is_right = |entry: &CancelEntry| {
+            let digest = key_digest(&entry.secret);
+            digest.ct_eq(cancel.key_digest.as_slice()).into()
+        };
+        let is_meant = |began| {
+            let latest = clock.latest_us(began);
+            latest.is_some_and(|latest| latest < cancel.asked_at_unix_us)
+        };
+        self.cancel_target(cancel.process_id, is_right, is_meant)
+    }
+
+    fn cancel_target(
+        &self,
+        process_id: u32,
+        is_right: impl Fn(&CancelEntry) -> bool,
+        is_meant: impl Fn(Instant) -> bool,
+    ) -> CancelTarget {
+        let state = self.state.lock();
+        let entries = state.cancel_keys.get(&process_id);
+        let mut entries = entries.into_iter().flatten();
+        match entries.find(|entry| is_right(entry)) {
+            Some(entry) => Activity::begin_cancel(&entry.activity, &entry.target, is_meant),
+            None => CancelTarget::UnknownKey,
+        }
+    }
+}
+
+/// What is told of a secret to those who need not know it.
+pub(crate) fn key_digest(secret: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"pglens cancel key")
+        .chain_update(secret)
+        .finalize()
+        .into()
 }
 
 impl State {

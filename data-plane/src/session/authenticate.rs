@@ -18,6 +18,7 @@ use super::{Reported, SessionDeps};
 use crate::config::ClientAuth;
 use crate::control::Allowed;
 use crate::control::login::{Answer, LoginError, LoginExchange};
+use crate::control::registry::key_digest;
 use crate::metrics::LoginOutcome;
 use crate::net::{Connection, ReadError};
 
@@ -33,6 +34,8 @@ pub(crate) struct Login {
     pub(crate) message: StartupMessage,
     pub(crate) user: String,
     pub(crate) allowed: Allowed,
+    /// What the client is told to cancel with; never the target's.
+    pub(crate) cancel_secret: Box<[u8]>,
 }
 
 /// Why nobody was let in.
@@ -64,7 +67,9 @@ pub(crate) async fn run(
     begun: Instant,
 ) -> Result<Login, Reported> {
     let peer = client.peer;
-    let start = login_start(&client, deps);
+    let cancel_secret = mint_cancel_secret(&client.message);
+    let mut start = login_start(&client, deps);
+    start.cancel_key_digest = key_digest(&cancel_secret).to_vec();
     let user = start.user.clone();
     let is_tls = client.tls.is_some();
     let exchange = exchange(&mut client, start, deps, is_tls);
@@ -82,6 +87,7 @@ pub(crate) async fn run(
                 message: client.message,
                 user,
                 allowed: *allowed,
+                cancel_secret,
             })
         }
         Err(error) => {
@@ -94,6 +100,15 @@ pub(crate) async fn run(
             }
             Err(Reported)
         }
+    }
+}
+
+/// Four bytes, or 32 for clients that take them: nobody guesses those.
+fn mint_cancel_secret(message: &StartupMessage) -> Box<[u8]> {
+    if message.takes_long_cancel_keys() {
+        Box::new(rand::random::<[u8; 32]>())
+    } else {
+        Box::new(rand::random::<[u8; 4]>())
     }
 }
 
@@ -135,6 +150,7 @@ fn login_start(client: &Client, deps: &SessionDeps) -> v1::LoginStart {
         application_name: parameter("application_name"),
         method: method.into(),
         protocol_minor: u32::from(client.message.spoken_minor()),
+        cancel_key_digest: Vec::new(),
     }
 }
 

@@ -7,7 +7,6 @@ use pglens_core::{AccessLevel, ErrorCode};
 use pglens_policy::startup::judge_startup_parameter;
 use pglens_runtime::Chain;
 use pglens_wire::backend;
-use pglens_wire::startup::StartupMessage;
 
 use super::SessionDeps;
 use super::authenticate::Login;
@@ -65,7 +64,7 @@ pub(crate) async fn run(
             return Err(Ending::tripwire(setting));
         }
     }
-    let secret = mint_cancel_secret(&login.message);
+    let secret = std::mem::take(&mut login.cancel_secret);
     greet(&mut out, &connected, &secret);
     let cancel_key = Arc::new(connected.cancel_key);
     registration.accept_cancels(secret, Arc::clone(&cancel_key));
@@ -76,15 +75,6 @@ pub(crate) async fn run(
             status: connected.status,
         }),
         Err(_client_left) => Err(Ending::client_gone()),
-    }
-}
-
-/// Four bytes, or 32 for clients that take them: nobody guesses those.
-fn mint_cancel_secret(message: &StartupMessage) -> Box<[u8]> {
-    if message.takes_long_cancel_keys() {
-        Box::new(rand::random::<[u8; 32]>())
-    } else {
-        Box::new(rand::random::<[u8; 4]>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The life of one client connection.
 
 mod authenticate;
-mod cancel;
+pub(crate) mod cancel;
 mod connect;
 mod end;
 mod proxy_header;
@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Outbox, Recorder};
 use crate::config::ClientAuth;
 use crate::control::registry::Registry;
-use crate::control::{ControlPlanes, LeaseClock};
+use crate::control::{CancelExchange, ControlPlanes, LeaseClock};
 use crate::listener::starting::Starting;
 use crate::metrics::{Metrics, NotServed};
 use crate::tls::ClientTls;
+use cancel::WrongKeys;
 use report::ClientError;
 use startup::{Negotiated, StartupError};
 
@@ -45,6 +46,8 @@ pub(crate) struct SessionDeps {
     pub(crate) client_auth: ClientAuth,
     pub(crate) planes: Arc<ControlPlanes>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) cancels: Arc<CancelExchange>,
+    pub(crate) wrong_keys: WrongKeys,
     pub(crate) lease: Arc<LeaseClock>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) quota_requests: mpsc::Sender<v1::QuotaRequest>,

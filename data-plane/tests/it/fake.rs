@@ -75,6 +75,7 @@ pub(crate) struct State {
     pub(crate) quota_reports: Vec<v1::QuotaReport>,
     /// Sessions that were terminated and have ended.
     pub(crate) ended: Vec<Vec<u8>>,
+    pub(crate) cancels: Vec<v1::ForwardCancelRequest>,
     down: Vec<mpsc::Sender<Result<v1::ControlMessage, Status>>>,
 }
 

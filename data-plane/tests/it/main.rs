@@ -6,7 +6,9 @@
     reason = "a test helper that fails is the test failing"
 )]
 
+mod cancel;
 mod capture;
+mod certificates;
 mod copy;
 mod ending;
 mod extended;
@@ -20,4 +22,5 @@ mod raw;
 mod simple;
 mod startup;
 mod strict;
+mod target_tls;
 mod tools;

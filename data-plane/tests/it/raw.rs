@@ -1,11 +1,18 @@
 //! A client made of bytes: it says what no library would, and sees what libraries hide.
 
+use std::sync::Arc;
+
+use pglens_runtime::Verification;
+use pglens_runtime::tls::client_config;
 use pglens_wire::backend::{Authentication, tag};
 use pglens_wire::frame::Header;
 use pglens_wire::frontend;
 use pglens_wire::scram::ClientExchange;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::fake::PASSWORD;
 use crate::harness::Stack;
@@ -96,6 +103,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
             self.send(&out).await;
         }
     }
+}
+
+/// A TLS handshake on `socket`, with these protocols in ALPN.
+pub(crate) async fn encrypt(
+    stack: &Stack,
+    socket: TcpStream,
+    alpn: &[&str],
+) -> Raw<TlsStream<TcpStream>> {
+    let ca = std::fs::read_to_string(stack.control.file("ca.pem")).unwrap();
+    let mut config = client_config(Verification::Full, Some(&ca)).unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    Raw(connector.connect(name, socket).await.unwrap())
 }
 
 /// A startup message of `ann` for the database `shop`.

@@ -1,31 +1,12 @@
 //! From the first byte to the startup message, said by raw sockets: requests for encryption, versions, load balancers.
 
-use std::sync::Arc;
-
-use pglens_runtime::Verification;
-use pglens_runtime::tls::client_config;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
 use crate::harness::Stack;
-use crate::raw::{GSS_ENC_REQUEST, Raw, SSL_REQUEST, dial, startup};
+use crate::raw::{GSS_ENC_REQUEST, SSL_REQUEST, dial, encrypt, startup};
 
 const TLS: [(&str, &str); 2] = [
     ("PGL_TLS_CERT", "file:server.pem"),
     ("PGL_TLS_KEY", "file:server.key"),
 ];
-
-/// A TLS handshake on `socket`, with these protocols in ALPN.
-async fn encrypt(stack: &Stack, socket: TcpStream, alpn: &[&str]) -> Raw<TlsStream<TcpStream>> {
-    let ca = std::fs::read_to_string(stack.control.file("ca.pem")).unwrap();
-    let mut config = client_config(Verification::Full, Some(&ca)).unwrap();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    Raw(connector.connect(name, socket).await.unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encryption_may_be_asked_for_in_either_order() {

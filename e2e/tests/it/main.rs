@@ -9,6 +9,7 @@
     reason = "a test helper that fails is the test failing"
 )]
 
+mod cancel;
 mod compare;
 mod configuration;
 mod control_plane_down;

@@ -54,7 +54,7 @@ async fn run(python: &str, login: &Login) -> String {
 
 /// Python with psycopg in a virtual environment under target/, made once. With the caller's environment: where
 /// packages come from is the machine's business.
-async fn python() -> String {
+pub(crate) async fn python() -> String {
     let script = program::workspace().join("scripts/e2e-python.sh");
     let made = tokio::process::Command::new(script).output().await.unwrap();
     assert!(

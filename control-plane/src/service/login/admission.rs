@@ -286,6 +286,7 @@ fn new_connection<'a>(
         bytes_reserved: signed(amount.bytes),
         window_ends_at: None,
         record_rows: database.record_rows,
+        cancel_key: attempt.cancel_key,
     }
 }
 

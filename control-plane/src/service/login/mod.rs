@@ -27,6 +27,7 @@ use tonic::Status;
 
 use crate::app::App;
 use crate::crypto::keyring::{KeyRing, SealContext};
+use crate::fleet::cancel::Cancels;
 use crate::ingest::text::bounded;
 use admission::Admission;
 use exchange::Exchange;
@@ -78,10 +79,12 @@ struct Attempt {
     tls: Option<ClientTls>,
     application_name: String,
     method: AuthMethod,
+    /// As storage keeps it.
+    cancel_key: Option<[u8; 32]>,
 }
 
 impl Attempt {
-    fn read(proxy_name: String, start: LoginStart) -> Result<Self, Status> {
+    fn read(proxy_name: String, start: LoginStart, cancels: &Cancels) -> Result<Self, Status> {
         let method = match start.method() {
             AuthMethod::Unspecified => {
                 return Err(status(
@@ -100,6 +103,7 @@ impl Attempt {
             tls: start.tls,
             application_name: bounded(&start.application_name, MAX_WORD_BYTES).into_owned(),
             method,
+            cancel_key: cancels.stored(&start.cancel_key_digest),
         })
     }
 
@@ -158,7 +162,7 @@ async fn login<S>(app: &App, proxy_name: String, exchange: &mut Exchange<S>) -> 
 where
     S: Stream<Item = Result<LoginRequest, Status>> + Unpin + Send,
 {
-    let attempt = Attempt::read(proxy_name, exchange.start().await?)?;
+    let attempt = Attempt::read(proxy_name, exchange.start().await?, &app.cancels)?;
     let decided = match check_run(app, &attempt).await {
         Ok(()) => decide(app, &attempt, exchange).await,
         Err(ended) => Err(ended),

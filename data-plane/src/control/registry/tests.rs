@@ -46,23 +46,95 @@ fn tombstones_are_bounded() {
     assert_eq!(registry.state.lock().tombstones.len(), MAX_TOMBSTONES);
 }
 
+fn session(registry: &Arc<Registry>) -> (Registration, SessionMessages) {
+    let (mut registration, messages) = registry.register(id(1), None, Instant::now()).unwrap();
+    let target = Arc::new(CancelKey::for_tests(77));
+    registration.accept_cancels(Box::new([1, 2, 3, 4]), target);
+    (registration, messages)
+}
+
 #[test]
 fn only_the_right_key_of_a_busy_session_cancels() {
-    let (registry, now) = (Arc::new(registry()), Instant::now());
-    let (mut registration, _messages) = registry.register(id(1), None, now).unwrap();
-    registration.accept_cancels(Box::new([1, 2, 3, 4]), Arc::new(CancelKey::for_tests(77)));
+    let registry = Arc::new(registry());
+    let (registration, _messages) = session(&registry);
     let activity = registration.activity();
-    assert!(registry.begin_cancel(77, &[1, 2, 3, 4]).is_none(), "idle");
+    let began = Instant::now() + Duration::from_secs(60);
+    let asked_at = began + Duration::from_millis(1);
+    let cancel = |process_id, secret: &[u8]| registry.begin_cancel(process_id, secret, asked_at);
+    assert!(matches!(cancel(77, &[1, 2, 3, 4]), CancelTarget::Idle));
     assert!(!activity.is_being_cancelled());
-    activity.set_busy(true);
-    assert!(registry.begin_cancel(77, &[1, 2, 3, 5]).is_none());
-    assert!(registry.begin_cancel(77, &[1, 2, 3]).is_none());
-    assert!(registry.begin_cancel(78, &[1, 2, 3, 4]).is_none());
-    let cancel = registry.begin_cancel(77, &[1, 2, 3, 4]).unwrap();
-    assert!(activity.is_being_cancelled());
-    drop(cancel);
+    activity.begin(began);
+    for (process_id, secret) in [
+        (77, &[1, 2, 3, 5][..]),
+        (77, &[1, 2, 3]),
+        (78, &[1, 2, 3, 4]),
+    ] {
+        assert!(matches!(
+            cancel(process_id, secret),
+            CancelTarget::UnknownKey
+        ));
+    }
+    let running = cancel(77, &[1, 2, 3, 4]);
+    assert!(matches!(running, CancelTarget::Running(_)) && activity.is_being_cancelled());
+    drop(running);
     assert!(!activity.is_being_cancelled());
     drop(registration);
-    assert!(registry.begin_cancel(77, &[1, 2, 3, 4]).is_none());
+    assert!(matches!(
+        cancel(77, &[1, 2, 3, 4]),
+        CancelTarget::UnknownKey
+    ));
     assert_eq!(registry.session_count(), 0);
+}
+
+#[test]
+fn what_began_after_the_cancel_was_asked_for_is_not_meant() {
+    let registry = Arc::new(registry());
+    let (registration, _messages) = session(&registry);
+    let activity = registration.activity();
+    let asked_at = Instant::now() + Duration::from_secs(60);
+    let cancel = || registry.begin_cancel(77, &[1, 2, 3, 4], asked_at);
+    let second = Duration::from_secs(1);
+    activity.begin(asked_at - second);
+    assert!(matches!(cancel(), CancelTarget::Running(_)));
+    // One that was sent behind it does not begin yet; then the target turns to it.
+    activity.begin(asked_at + second);
+    assert!(matches!(cancel(), CancelTarget::Running(_)));
+    activity.turn(asked_at + second);
+    assert!(matches!(cancel(), CancelTarget::TooLate));
+    activity.rest();
+    activity.begin(asked_at + second);
+    assert!(matches!(cancel(), CancelTarget::TooLate));
+    assert!(!activity.is_being_cancelled());
+}
+
+#[test]
+fn a_cancel_from_another_proxy_is_judged_by_the_common_clock() {
+    let registry = Arc::new(registry());
+    let (registration, _messages) = session(&registry);
+    let began = Instant::now() + Duration::from_secs(60);
+    registration.activity().begin(began);
+    let clock = StorageClock::default();
+    let cancel = |key: &[u8], asked_at_unix_us| {
+        let cancel = v1::Cancel {
+            process_id: 77,
+            key_digest: key_digest(key).to_vec(),
+            asked_at_unix_us,
+        };
+        registry.begin_handed_cancel(&cancel, &clock)
+    };
+    let is_late = |target| matches!(target, CancelTarget::TooLate);
+    assert!(
+        is_late(cancel(&[1, 2, 3, 4], i64::MAX)),
+        "no clock, no cancel"
+    );
+    // Storage's clock showed ten seconds when the statement began, give or take a millisecond.
+    clock.observe(began, began + Duration::from_millis(1), 10_000_000);
+    assert!(is_late(cancel(&[1, 2, 3, 4], 9_999_000)));
+    assert!(is_late(cancel(&[1, 2, 3, 4], 9_999_900)), "it may be");
+    let running = cancel(&[1, 2, 3, 4], 10_001_000);
+    assert!(matches!(running, CancelTarget::Running(_)));
+    assert!(matches!(
+        cancel(&[1, 2, 3, 5], 10_001_000),
+        CancelTarget::UnknownKey
+    ));
 }

@@ -14,7 +14,7 @@ use super::watchdog::Running;
 use crate::audit::recorder::{Outcome, Promised};
 use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
-use crate::control::registry::Activity;
+use crate::control::activity::Activity;
 use crate::policy::quota::Taken;
 use crate::policy::substitute::SHOW_GRANT;
 use crate::policy::{Judge, Quota, judge};
@@ -297,6 +297,7 @@ impl Engine {
         match self.exchange.statement_at_work() {
             Some(Expected::Query(query)) if query.refused.is_none() => {
                 if let Some(place) = query.statements.pop_front() {
+                    self.activity.turn(now.instant);
                     self.recorder.start(place, Arc::from([]), now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
@@ -304,6 +305,7 @@ impl Engine {
             Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
                 if let Some(place) = reply.place.take() {
                     let columns = reply.columns();
+                    self.activity.turn(now.instant);
                     self.recorder.start(place, columns, now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }

@@ -166,7 +166,7 @@ impl Engine {
         match wait {
             Some(wait) => Ok(Step::Wait(wait)),
             None => {
-                self.activity.set_busy(true);
+                self.activity.begin(now.instant);
                 self.activate(now);
                 self.announce(now);
                 Ok(Step::Taken(self.client.take_frame(header, total)))

@@ -70,7 +70,9 @@ impl Engine {
         if !ready_follows && !self.exchange.is_skipping() {
             self.recorder.flush_end();
         }
-        self.activity.set_busy(!self.exchange.is_empty());
+        if self.exchange.is_empty() {
+            self.activity.rest();
+        }
     }
 
     fn target_rest(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {

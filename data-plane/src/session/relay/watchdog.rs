@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pglens_runtime::Chain;
 
 use super::Ending;
-use crate::control::registry::{Activity, CancelInProgress};
+use crate::control::activity::{Activity, RunningCancel};
 use crate::upstream::CancelKey;
 
 /// The target's own timeout comes first, with its own words.
@@ -75,12 +75,8 @@ impl Watchdog {
             return Err(Ending::statement_timeout(limit));
         }
         self.cancelled = Some((number, cancels + 1));
-        let cancel = CancelInProgress::begin(&self.activity, &self.cancel_key);
-        tokio::spawn(async move {
-            if let Err(error) = cancel.target.cancel().await {
-                tracing::warn!(error = %Chain(&error), "statement beyond its timeout not cancelled");
-            }
-        });
+        // A failure is logged there, and the next check tries again.
+        tokio::spawn(RunningCancel::begin(&self.activity, &self.cancel_key).send());
         Ok(true)
     }
 }

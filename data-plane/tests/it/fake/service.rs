@@ -179,6 +179,37 @@ impl Fleet for Service {
         state.recoveries.push(request.into_inner());
         Ok(tonic::Response::new(v1::FinishRecoveryResponse::default()))
     }
+
+    /// Tells every proxy, the one that asks included.
+    async fn forward_cancel(
+        &self,
+        request: tonic::Request<v1::ForwardCancelRequest>,
+    ) -> Result<tonic::Response<v1::ForwardCancelResponse>, Status> {
+        let request = request.into_inner();
+        let (is_known, down) = {
+            let mut state = self.state.lock().unwrap();
+            state.cancels.push(request.clone());
+            let mut starts = state.starts.iter();
+            let is_known = starts.any(|start| start.cancel_key_digest == request.key_digest);
+            (is_known, state.down.clone())
+        };
+        let cancel = v1::Cancel {
+            process_id: request.process_id,
+            key_digest: request.key_digest,
+            asked_at_unix_us: request.asked_at_unix_us,
+        };
+        for sender in down.iter().filter(|_| is_known) {
+            let message = Some(Down::Cancel(cancel.clone()));
+            let _gone = sender.send(Ok(v1::ControlMessage { message })).await;
+        }
+        let outcome = match is_known {
+            true => v1::CancelOutcome::HandedOver,
+            false => v1::CancelOutcome::UnknownKey,
+        };
+        Ok(tonic::Response::new(v1::ForwardCancelResponse {
+            outcome: outcome.into(),
+        }))
+    }
 }
 
 impl Service {
@@ -206,9 +237,12 @@ impl Service {
                     proxy_name: "proxy-1".to_owned(),
                 }))
             }
-            Up::Heartbeat(_) => Some(Down::LeaseExtension(v1::LeaseExtension {
+            Up::Heartbeat(heartbeat) => Some(Down::LeaseExtension(v1::LeaseExtension {
                 lease_ms: 1000,
                 server_time_unix_us: 0,
+                heartbeat_sent_at_unix_us: heartbeat.sent_at_unix_us,
+                // A clock of its own, like storage's.
+                storage_time_unix_us: heartbeat.sent_at_unix_us + 1_000_000_000,
             })),
             Up::QuotaRequest(request) => {
                 state.quota_requests.push(request.clone());
