@@ -4,13 +4,15 @@ SHELL := /bin/sh
 CARGO ?= cargo
 # Which PostgreSQL majors `make test-matrix` covers; all of them when empty.
 MAJORS ?=
+# How long each fuzzer of `make fuzz` runs.
+FUZZ_SECONDS ?= 60
 # Flags for `pglens dev`: make up ARGS="--fresh --processes"
 ARGS ?=
 # Options of the ingest benchmark: make bench-ingest INGEST_ARGS="--seconds 60 --proxies 4"
 INGEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy bench bench-ingest soak
+.PHONY: help up test bootstrap bootstrap-test bootstrap-bench fmt clippy doc unit e2e newest-major test-matrix helm-lint test-deploy fuzz bench bench-ingest soak
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
@@ -72,6 +74,9 @@ helm-lint: ## Lint and render the chart, and validate every object
 test-deploy: ## Bring the compose file up for real, where a Docker engine can start
 	@echo "==> compose"
 	@scripts/test-deploy.sh
+
+fuzz: ## Run the fuzzers, each for FUZZ_SECONDS
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: bootstrap-bench ## Compare with a direct connection and with PgBouncer; takes some minutes
 	@echo "==> bench"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 # Tests that talk to a target. A new one that asks for PGLENS_TEST_PG_MAJOR through pglens_testkit belongs here.
 all='binary(it) & package(/^pglens-(data-plane|e2e|policy|wire)$/) | package(pglens-testkit)'
-quick='binary(it) & package(pglens-data-plane) | package(pglens-e2e) & test(/^(differential|psql|driver|read_guard|pg_dump)::/)'
+quick='binary(it) & package(pglens-data-plane) | package(pglens-e2e) & test(/^(differential|psql|driver|read_guard|pg_dump|values)::/)'
 
 filter=$all
 if [ "${1-}" = --quick ]; then

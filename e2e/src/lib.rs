@@ -24,6 +24,7 @@ pub mod statement_log;
 pub mod tap;
 pub mod target;
 pub mod wait;
+pub mod wire_tap;
 
 pub use api::{Api, GrantSpec, Person, Recorded};
 pub use client::{Login, Ran};

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! Word between replicas of the control plane about changes that end sessions, and about what is going on.
-=======
-//! Word between replicas of the control plane: changes that end sessions, and cancel requests.
->>>>>>> startup
+//! Word between replicas of the control plane: changes that end sessions, cancel requests, and what is going on.
 //!
 //! PostgreSQL delivers a notification when its transaction commits, and never otherwise.
 
@@ -11,11 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use deadpool_postgres::Transaction;
 use pglens_core::{DatabaseId, GrantId, RunId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
-<<<<<<< HEAD
 use tokio_postgres::Client;
-=======
 use uuid::Uuid;
->>>>>>> startup
 
 use super::{Storage, StoreError};
 
@@ -82,7 +75,6 @@ fn payload(word: &impl Serialize) -> Result<String, StoreError> {
     })
 }
 
-<<<<<<< HEAD
 /// The channel of what is going on, for those who watch.
 const LIVE_CHANNEL: &str = "pglens_live";
 
@@ -104,7 +96,8 @@ pub async fn live_send(client: &Client, payload: &str) -> Result<(), StoreError>
     let text = "select pg_notify($1, $2)";
     client.execute(text, &[&LIVE_CHANNEL, &payload]).await?;
     Ok(())
-=======
+}
+
 /// The channel of cancel requests.
 pub const CANCEL_CHANNEL: &str = "pglens_cancel";
 
@@ -157,7 +150,6 @@ impl Storage {
             .await?;
         Ok(())
     }
->>>>>>> startup
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ async fn receive(mut reading: OwnedReadHalf, sender: watch::Sender<Received>) {
 }
 
 /// The message at the start of `bytes`, once it is whole.
-pub(super) fn decode(bytes: &[u8]) -> Option<(Answer, usize)> {
+pub fn decode(bytes: &[u8]) -> Option<(Answer, usize)> {
     let (&[tag, a, b, c, d], rest) = bytes.split_first_chunk::<5>()?;
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).expect("64 bits");
     let payload = rest.get(..length - 4)?.to_vec();

@@ -10,6 +10,7 @@
 )]
 
 mod cancel;
+mod clients;
 mod compare;
 mod configuration;
 mod control_plane_down;
@@ -32,3 +33,4 @@ mod revocation;
 mod sample;
 mod statement_life;
 mod tls;
+mod values;

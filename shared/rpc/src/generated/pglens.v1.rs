@@ -37,9 +37,12 @@ pub struct LoginStart {
     pub application_name: ::prost::alloc::string::String,
     #[prost(enumeration = "AuthMethod", tag = "7")]
     pub method: i32,
-    /// Minor version of protocol 3 that the client asked for.
+    /// Minor version of protocol 3 that the session speaks.
     #[prost(uint32, tag = "8")]
     pub protocol_minor: u32,
+    /// SHA-256 digest of the secret that the client will be told to cancel with. Empty: other proxies cannot cancel.
+    #[prost(bytes = "vec", tag = "9")]
+    pub cancel_key_digest: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClientTls {
@@ -784,7 +787,7 @@ pub struct SessionsEnded {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlMessage {
-    #[prost(oneof = "control_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "control_message::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<control_message::Message>,
 }
 /// Nested message and enum types in `ControlMessage`.
@@ -805,6 +808,8 @@ pub mod control_message {
         QuotaRecall(super::QuotaRecall),
         #[prost(message, tag = "7")]
         GrantSpent(super::GrantSpent),
+        #[prost(message, tag = "8")]
+        Cancel(super::Cancel),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -827,6 +832,12 @@ pub struct LeaseExtension {
     pub lease_ms: u64,
     #[prost(int64, tag = "2")]
     pub server_time_unix_us: i64,
+    /// `sent_at_unix_us` of the heartbeat, and what the storage database's clock showed between that and this answer. 0:
+    /// not told.
+    #[prost(int64, tag = "3")]
+    pub heartbeat_sent_at_unix_us: i64,
+    #[prost(int64, tag = "4")]
+    pub storage_time_unix_us: i64,
 }
 /// Ends sessions at once: cancel at the target, FATAL 57P01 to the client. An id that the proxy does not know may be
 /// that of a login whose `allow` is still on its way; the proxy remembers it and refuses that session.
@@ -894,6 +905,37 @@ pub struct GrantSpent {
     #[prost(uint64, tag = "3")]
     pub bytes_spent: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForwardCancelRequest {
+    /// Of the proxy that asks.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
+    /// What the client sent: the process id, and the SHA-256 digest of the secret.
+    #[prost(uint32, tag = "2")]
+    pub process_id: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub key_digest: ::prost::alloc::vec::Vec<u8>,
+    /// The earliest time that the storage database's clock can have shown when the client asked. A statement that may have
+    /// begun later is not the one that was meant.
+    #[prost(int64, tag = "4")]
+    pub asked_at_unix_us: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForwardCancelResponse {
+    #[prost(enumeration = "CancelOutcome", tag = "1")]
+    pub outcome: i32,
+}
+/// Cancels what the session with this key runs, if it surely began before `asked_at_unix_us` by the storage database's
+/// clock.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cancel {
+    #[prost(uint32, tag = "1")]
+    pub process_id: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub key_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub asked_at_unix_us: i64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TerminateReason {
@@ -937,6 +979,41 @@ impl TerminateReason {
             "TERMINATE_REASON_PASSWORD_CHANGED" => Some(Self::PasswordChanged),
             "TERMINATE_REASON_UNKNOWN_SESSION" => Some(Self::UnknownSession),
             "TERMINATE_REASON_WINDOW_CLOSED" => Some(Self::WindowClosed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CancelOutcome {
+    Unspecified = 0,
+    /// A proxy has been told, or the replica that it is attached to.
+    HandedOver = 1,
+    /// No running session has such a key.
+    UnknownKey = 2,
+    /// The key could not be looked up; the proxies that are attached here were all asked.
+    Uncertain = 3,
+}
+impl CancelOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CANCEL_OUTCOME_UNSPECIFIED",
+            Self::HandedOver => "CANCEL_OUTCOME_HANDED_OVER",
+            Self::UnknownKey => "CANCEL_OUTCOME_UNKNOWN_KEY",
+            Self::Uncertain => "CANCEL_OUTCOME_UNCERTAIN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CANCEL_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "CANCEL_OUTCOME_HANDED_OVER" => Some(Self::HandedOver),
+            "CANCEL_OUTCOME_UNKNOWN_KEY" => Some(Self::UnknownKey),
+            "CANCEL_OUTCOME_UNCERTAIN" => Some(Self::Uncertain),
             _ => None,
         }
     }
@@ -1105,6 +1182,31 @@ pub mod fleet_client {
                 .insert(GrpcMethod::new("pglens.v1.Fleet", "FinishRecovery"));
             self.inner.unary(req, path, codec).await
         }
+        /// A cancel request whose key is not one of the proxy's own. It reaches the proxy that holds the session as `cancel`.
+        pub async fn forward_cancel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForwardCancelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForwardCancelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pglens.v1.Fleet/ForwardCancel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pglens.v1.Fleet", "ForwardCancel"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1145,6 +1247,14 @@ pub mod fleet_server {
             request: tonic::Request<super::FinishRecoveryRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FinishRecoveryResponse>,
+            tonic::Status,
+        >;
+        /// A cancel request whose key is not one of the proxy's own. It reaches the proxy that holds the session as `cancel`.
+        async fn forward_cancel(
+            &self,
+            request: tonic::Request<super::ForwardCancelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForwardCancelResponse>,
             tonic::Status,
         >;
     }
@@ -1344,6 +1454,51 @@ pub mod fleet_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinishRecoverySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pglens.v1.Fleet/ForwardCancel" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForwardCancelSvc<T: Fleet>(pub Arc<T>);
+                    impl<
+                        T: Fleet,
+                    > tonic::server::UnaryService<super::ForwardCancelRequest>
+                    for ForwardCancelSvc<T> {
+                        type Response = super::ForwardCancelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForwardCancelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::forward_cancel(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForwardCancelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

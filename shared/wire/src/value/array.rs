@@ -1,47 +1,149 @@
 //! Arrays, in both formats, as nested JSON arrays.
 
 use super::binary::{take_i32, take_value, to_text};
-use super::json::write_scalar;
+use super::geometry::Shape;
+use super::json::{push, write_scalar};
 use super::types::{self, Kind, Type};
 
 /// Most dimensions an array has; PostgreSQL's `MAXDIM`.
 const MAX_DIMENSIONS: usize = 6;
 
-/// Writes what `array_send` sent, or `None` (with `out` in disorder) when it cannot be decoded.
-pub(super) fn write_binary(out: &mut String, mut bytes: &[u8]) -> Option<()> {
+/// An array in binary format: where its elements are, and how they are counted.
+struct Binary<'a> {
+    kind: Kind,
+    lengths: Vec<usize>,
+    lower_bounds: Vec<i32>,
+    elements: &'a [u8],
+}
+
+/// Reads the head of what `array_send` sent. An array without elements has no dimensions.
+fn read_binary(mut bytes: &[u8]) -> Option<Binary<'_>> {
     let dimension_count = usize::try_from(take_i32(&mut bytes)?).ok()?;
     let _has_nulls = take_i32(&mut bytes)?;
     let element_oid = take_i32(&mut bytes)?.cast_unsigned();
     if dimension_count > MAX_DIMENSIONS {
         return None;
     }
-    if dimension_count == 0 {
-        out.push_str("[]");
-        return bytes.is_empty().then_some(());
-    }
-    let Type::Scalar(kind) = types::lookup(element_oid) else {
-        return None;
-    };
-    let mut lengths = Vec::with_capacity(dimension_count);
+    let (mut lengths, mut lower_bounds) = (Vec::new(), Vec::new());
     for _ in 0..dimension_count {
-        let length = usize::try_from(take_i32(&mut bytes)?).ok()?;
-        let _lower_bound = take_i32(&mut bytes)?;
-        lengths.push(length);
+        lengths.push(usize::try_from(take_i32(&mut bytes)?).ok()?);
+        lower_bounds.push(take_i32(&mut bytes)?);
     }
-    // Each element has a length word, so the lengths cannot promise more than is there; and none is zero.
-    let mut elements = 1_usize;
-    for length in &lengths {
-        elements = elements.checked_mul(*length)?;
-    }
-    if elements == 0 && lengths.len() == 1 && bytes.is_empty() {
-        out.push_str("[]"); // an empty `int2vector` or `oidvector` keeps its one dimension
-        return Some(());
+    // Each element has a length word, so the lengths cannot promise more than is there.
+    let elements = lengths
+        .iter()
+        .try_fold(1_usize, |product, length| product.checked_mul(*length))?;
+    if lengths.is_empty() || (elements == 0 && lengths.len() == 1) {
+        // An empty `int2vector` or `oidvector` keeps its one dimension. What the elements would be does not matter.
+        return bytes.is_empty().then_some(Binary {
+            kind: Kind::Text,
+            lengths: Vec::new(),
+            lower_bounds: Vec::new(),
+            elements: bytes,
+        });
     }
     if elements == 0 || elements > bytes.len() / size_of::<i32>() {
         return None;
     }
-    write_dimension(out, kind, &lengths, &mut bytes)?;
-    bytes.is_empty().then_some(())
+    let Type::Scalar(kind) = types::lookup(element_oid) else {
+        return None;
+    };
+    Some(Binary {
+        kind,
+        lengths,
+        lower_bounds,
+        elements: bytes,
+    })
+}
+
+/// What separates elements in text: `;` for boxes, whose own text has commas.
+fn delimiter(kind: Kind) -> char {
+    match kind {
+        Kind::Shape(Shape::Box) => ';',
+        _ => ',',
+    }
+}
+
+/// What `array_send` sent, as `array_out` prints it.
+pub(super) fn text(bytes: &[u8]) -> Option<String> {
+    let mut array = read_binary(bytes)?;
+    if array.lengths.is_empty() {
+        return Some("{}".to_owned());
+    }
+    let mut out = String::new();
+    if array.lower_bounds.iter().any(|bound| *bound != 1) {
+        for (length, bound) in array.lengths.iter().zip(&array.lower_bounds) {
+            let upper = i64::from(*bound) + i64::try_from(*length).ok()? - 1;
+            push(&mut out, format_args!("[{bound}:{upper}]"));
+        }
+        out.push('=');
+    }
+    text_of_dimension(&mut out, array.kind, &array.lengths, &mut array.elements)?;
+    array.elements.is_empty().then_some(out)
+}
+
+fn text_of_dimension(
+    out: &mut String,
+    kind: Kind,
+    lengths: &[usize],
+    bytes: &mut &[u8],
+) -> Option<()> {
+    let Some((length, inner)) = lengths.split_first() else {
+        match take_value(bytes)? {
+            None => out.push_str("NULL"),
+            Some(value) => push_element(out, kind, &to_text(kind, value)?),
+        }
+        return Some(());
+    };
+    out.push('{');
+    for index in 0..*length {
+        if index > 0 {
+            out.push(delimiter(kind));
+        }
+        text_of_dimension(out, kind, inner, bytes)?;
+    }
+    out.push('}');
+    Some(())
+}
+
+/// An element as `array_out` quotes it.
+fn push_element(out: &mut String, kind: Kind, text: &str) {
+    let is_special = |c: char| {
+        c.is_ascii_whitespace() || c == '\u{b}' || "{}\"\\".contains(c) || c == delimiter(kind)
+    };
+    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(is_special) {
+        out.push_str(text);
+        return;
+    }
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+}
+
+/// An `int2vector` or `oidvector` in binary format as its words.
+pub(super) fn vector_text(bytes: &[u8]) -> Option<String> {
+    let mut array = read_binary(bytes)?;
+    let mut words = Vec::new();
+    while !array.elements.is_empty() {
+        words.push(to_text(array.kind, take_value(&mut array.elements)??)?);
+    }
+    Some(words.join(" "))
+}
+
+/// Writes what `array_send` sent, or `None` (with `out` in disorder) when it cannot be decoded.
+pub(super) fn write_binary(out: &mut String, bytes: &[u8]) -> Option<()> {
+    let mut array = read_binary(bytes)?;
+    if array.lengths.is_empty() {
+        out.push_str("[]");
+        return Some(());
+    }
+    write_dimension(out, array.kind, &array.lengths, &mut array.elements)?;
+    array.elements.is_empty().then_some(())
 }
 
 fn write_dimension(
@@ -106,7 +208,7 @@ impl TextReader<'_> {
             let next = rest.next()?;
             self.rest = rest.as_str();
             out.push(match next {
-                ',' => ',',
+                next if next == delimiter(self.kind) => ',',
                 '}' => ']',
                 _ => return None,
             });
@@ -133,7 +235,7 @@ impl TextReader<'_> {
     }
 
     fn write_bare(&mut self, out: &mut String) -> Option<()> {
-        let end = self.rest.find([',', '}'])?;
+        let end = self.rest.find([delimiter(self.kind), '}'])?;
         let (value, rest) = self.rest.split_at_checked(end)?;
         match value {
             "" => return None,

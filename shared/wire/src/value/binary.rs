@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use uuid::Uuid;
 
 use super::types::Kind;
-use super::{datetime, json, number, range};
+use super::{composite, datetime, geometry, json, number, range};
 
 pub(super) fn to_text(kind: Kind, bytes: &[u8]) -> Option<String> {
     match kind {
@@ -59,6 +59,16 @@ pub(super) fn to_text(kind: Kind, bytes: &[u8]) -> Option<String> {
             ))
         }
         Kind::Range(element) => range::text(element, bytes),
+        Kind::Multirange(element) => composite::multirange(element, bytes),
+        Kind::Money => composite::money(bytes),
+        Kind::Shape(shape) => geometry::text(shape, bytes),
+        Kind::Lexemes => composite::lexemes(bytes),
+        Kind::JsonPath => match bytes.split_first()? {
+            (1, rest) => text(rest), // the only version of jsonpath's binary format
+            _ => None,
+        },
+        Kind::Snapshot => composite::snapshot(bytes),
+        Kind::Record => composite::record(bytes),
     }
 }
 

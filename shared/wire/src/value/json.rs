@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::value::RawValue;
 
 use super::types::{Kind, Type};
-use super::{array, binary};
+use super::{array, binary, composite};
 
 /// Writes a value in text format, or `None` (with `out` in disorder) when the bytes are not text.
 pub(super) fn write_text(out: &mut String, value_type: Type, bytes: &[u8]) -> Option<()> {
@@ -30,7 +30,7 @@ pub(super) fn write_binary(out: &mut String, value_type: Type, bytes: &[u8]) -> 
     match value_type {
         Type::Scalar(kind) => write_scalar(out, kind, &binary::to_text(kind, bytes)?),
         Type::Array(_) | Type::Vector(_) => array::write_binary(out, bytes)?,
-        Type::Unknown => return None,
+        Type::Unknown => write_string(out, &composite::guessed_record(bytes)?),
     }
     Some(())
 }

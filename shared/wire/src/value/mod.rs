@@ -5,11 +5,15 @@
 //! string, bytes as a `"\x…"` string. No input panics.
 //!
 //! Differences from `to_json`: a `timestamptz` in binary format is shown in UTC, because its session's time zone is not
-//! on the wire; text in a `DateStyle` other than ISO stays as it came; composites are shown as their text.
+//! on the wire; text in a `DateStyle` other than ISO stays as it came; composites are shown as their text, and `money` in
+//! binary format as a plain number. Types that are not in the table are text in text format and hex in binary format,
+//! unless what came can only be a composite.
 
 mod array;
 mod binary;
+mod composite;
 mod datetime;
+mod geometry;
 mod json;
 mod number;
 mod range;

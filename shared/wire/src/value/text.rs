@@ -3,13 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use super::types::{self, Type};
-use super::{Format, binary, json};
+use super::{Format, array, binary, composite};
 
-/// The value as text. What is not understood is shown as `bytea` would be, arrays in binary format with the values of
-/// their JSON form.
+/// The value as text. What is not understood is shown as `bytea` would be.
 #[must_use]
 pub fn to_text(type_oid: u32, format: Format, bytes: &[u8]) -> Cow<'_, str> {
     match format {
@@ -24,56 +21,12 @@ pub fn to_text(type_oid: u32, format: Format, bytes: &[u8]) -> Cow<'_, str> {
 }
 
 fn binary_to_text(value_type: Type, bytes: &[u8]) -> Option<String> {
-    if let Type::Scalar(kind) = value_type {
-        return binary::to_text(kind, bytes);
+    match value_type {
+        Type::Scalar(kind) => binary::to_text(kind, bytes),
+        Type::Array(_) => array::text(bytes),
+        Type::Vector(_) => array::vector_text(bytes),
+        Type::Unknown => composite::guessed_record(bytes),
     }
-    let mut told = String::new();
-    json::write_binary(&mut told, value_type, bytes)?;
-    let value: Value = serde_json::from_str(&told).ok()?;
-    match value {
-        Value::String(text) => Some(text),
-        Value::Array(elements) => {
-            let mut out = String::new();
-            write_array(&mut out, &elements);
-            Some(out)
-        }
-        other => Some(other.to_string()),
-    }
-}
-
-/// The syntax of the manual's section "Array Input and Output Syntax".
-fn write_array(out: &mut String, elements: &[Value]) {
-    out.push('{');
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        match element {
-            Value::Null => out.push_str("NULL"),
-            Value::Bool(true) => out.push('t'),
-            Value::Bool(false) => out.push('f'),
-            Value::Array(inner) => write_array(out, inner),
-            Value::String(text) => write_element(out, text),
-            other => write_element(out, &other.to_string()),
-        }
-    }
-    out.push('}');
-}
-
-fn write_element(out: &mut String, text: &str) {
-    let is_special = |c: char| c.is_ascii_whitespace() || "{}\",\\".contains(c);
-    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(is_special) {
-        out.push_str(text);
-        return;
-    }
-    out.push('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out.push('"');
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

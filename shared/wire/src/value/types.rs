@@ -2,6 +2,8 @@
 //!
 //! The numbers are those of `pg_type.dat`; PostgreSQL never changes them.
 
+use super::geometry::Shape;
+
 /// How the values of a scalar type are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -34,6 +36,16 @@ pub(super) enum Kind {
     Tid,
     /// A range over the type with this number.
     Range(u32),
+    /// Ranges over the type with this number.
+    Multirange(u32),
+    /// An amount in hundredths of a currency that only the server knows.
+    Money,
+    Shape(Shape),
+    Lexemes,
+    JsonPath,
+    Snapshot,
+    /// A composite, whose fields carry their types in binary format.
+    Record,
 }
 
 /// What is known of a type.
@@ -65,7 +77,6 @@ macro_rules! types {
             match oid {
                 22 => Some("int2vector"),
                 30 => Some("oidvector"),
-                2249 => Some("record"),
                 2278 => Some("void"),
                 $($oid => Some($name), $array => Some($array_name),)+
                 _ => None,
@@ -90,11 +101,19 @@ types! {
     29 "cid" 1012 "_cid" Kind::Oid;
     114 "json" 199 "_json" Kind::Json;
     142 "xml" 143 "_xml" Kind::Text;
+    600 "point" 1017 "_point" Kind::Shape(Shape::Point);
+    601 "lseg" 1018 "_lseg" Kind::Shape(Shape::Segment);
+    602 "path" 1019 "_path" Kind::Shape(Shape::Path);
+    603 "box" 1020 "_box" Kind::Shape(Shape::Box);
+    604 "polygon" 1027 "_polygon" Kind::Shape(Shape::Polygon);
+    628 "line" 629 "_line" Kind::Shape(Shape::Line);
     650 "cidr" 651 "_cidr" Kind::Inet;
     700 "float4" 1021 "_float4" Kind::Float4;
     701 "float8" 1022 "_float8" Kind::Float8;
     705 "unknown" 0xffff_ff01 "_unknown" Kind::Text;
+    718 "circle" 719 "_circle" Kind::Shape(Shape::Circle);
     774 "macaddr8" 775 "_macaddr8" Kind::MacAddr;
+    790 "money" 791 "_money" Kind::Money;
     829 "macaddr" 1040 "_macaddr" Kind::MacAddr;
     869 "inet" 1041 "_inet" Kind::Inet;
     1042 "bpchar" 1014 "_bpchar" Kind::Text;
@@ -114,9 +133,12 @@ types! {
     2204 "regoperator" 2209 "_regoperator" Kind::Oid;
     2205 "regclass" 2210 "_regclass" Kind::Oid;
     2206 "regtype" 2211 "_regtype" Kind::Oid;
+    2249 "record" 2287 "_record" Kind::Record;
     2275 "cstring" 1263 "_cstring" Kind::Text;
     2950 "uuid" 2951 "_uuid" Kind::Uuid;
+    2970 "txid_snapshot" 2949 "_txid_snapshot" Kind::Snapshot;
     3220 "pg_lsn" 3221 "_pg_lsn" Kind::Lsn;
+    3614 "tsvector" 3643 "_tsvector" Kind::Lexemes;
     3734 "regconfig" 3735 "_regconfig" Kind::Oid;
     3769 "regdictionary" 3770 "_regdictionary" Kind::Oid;
     3802 "jsonb" 3807 "_jsonb" Kind::Jsonb;
@@ -126,7 +148,16 @@ types! {
     3910 "tstzrange" 3911 "_tstzrange" Kind::Range(1184);
     3912 "daterange" 3913 "_daterange" Kind::Range(1082);
     3926 "int8range" 3927 "_int8range" Kind::Range(20);
+    4072 "jsonpath" 4073 "_jsonpath" Kind::JsonPath;
     4089 "regnamespace" 4090 "_regnamespace" Kind::Oid;
     4096 "regrole" 4097 "_regrole" Kind::Oid;
+    4191 "regcollation" 4192 "_regcollation" Kind::Oid;
+    4451 "int4multirange" 6150 "_int4multirange" Kind::Multirange(23);
+    4532 "nummultirange" 6151 "_nummultirange" Kind::Multirange(1700);
+    4533 "tsmultirange" 6152 "_tsmultirange" Kind::Multirange(1114);
+    4534 "tstzmultirange" 6153 "_tstzmultirange" Kind::Multirange(1184);
+    4535 "datemultirange" 6155 "_datemultirange" Kind::Multirange(1082);
+    4536 "int8multirange" 6157 "_int8multirange" Kind::Multirange(20);
+    5038 "pg_snapshot" 5039 "_pg_snapshot" Kind::Snapshot;
     5069 "xid8" 271 "_xid8" Kind::Xid8;
 }

@@ -1,0 +1,4 @@
+//! Fuzzes `pglens_wire_fuzz::values`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pglens_wire_fuzz::values(data));
