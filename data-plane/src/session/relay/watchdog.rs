@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pglens_runtime::Chain;
-
 use super::Ending;
 use crate::control::activity::{Activity, RunningCancel};
 use crate::upstream::CancelKey;
