@@ -28,7 +28,7 @@ async def with_asyncpg():
             print(error.sqlstate, error)
     try:
         async with connection.transaction():
-            await connection.execute("insert into t (a) values (1)")
+            await connection.execute("insert into kept (id, item, note) values (1, 1, 'again')")
     except asyncpg.UniqueViolationError as error:
         print(error.detail, error.constraint_name)
     await connection.close()

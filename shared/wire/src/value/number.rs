@@ -22,13 +22,26 @@ pub(super) fn float4_text(value: f32) -> String {
 }
 
 pub(super) fn float8_text(value: f64) -> String {
-    if value.is_finite() {
-        shortest(&format!("{value:e}"), FLOAT8_EXPONENT_FROM, || {
-            value.to_string()
-        })
-    } else {
-        special(value)
+    if !value.is_finite() {
+        return special(value);
     }
+    let shortest_form = format!("{value:e}");
+    let mantissa = shortest_form.split('e').next().unwrap_or_default();
+    let decimals = mantissa.split('.').nth(1).map_or(0, str::len);
+    // Of two shortest forms that are equally far from the value PostgreSQL prints the even one, Rust any.
+    let even_form = format!("{value:.decimals$e}");
+    if even_form.parse() == Ok(value) {
+        let exponent = even_form.split('e').nth(1).and_then(|e| e.parse().ok());
+        let places = exponent.and_then(|exponent: i32| {
+            let places = i32::try_from(decimals).ok()?.checked_sub(exponent)?;
+            usize::try_from(places).ok()
+        });
+        return shortest(&even_form, FLOAT8_EXPONENT_FROM, || match places {
+            Some(places) => format!("{value:.places$}"),
+            None => value.to_string(),
+        });
+    }
+    shortest(&shortest_form, FLOAT8_EXPONENT_FROM, || value.to_string())
 }
 
 fn special(value: f64) -> String {

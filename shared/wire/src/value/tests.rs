@@ -77,6 +77,21 @@ fn both_formats_become_what_to_json_says() {
 }
 
 #[test]
+fn of_two_shortest_numbers_the_even_one_is_shown() {
+    let check = |value: f64, text: &str| {
+        assert_eq!(to_text(701, Format::Binary, &value.to_be_bytes()), text);
+    };
+    check(648_308_548_975_973.25, "648308548975973.2");
+    check(648_308_548_975_973.75, "648308548975973.8");
+    check(-0.0, "-0");
+    check(100.0, "100");
+    check(123_456.0, "123456");
+    check(1e15, "1e+15");
+    check(0.000_1, "0.0001");
+    check(1.5e-7, "1.5e-07");
+}
+
+#[test]
 fn null_is_null_in_every_type() {
     for oid in [16, 25, 1007, 999_999] {
         assert_eq!(to_json(oid, Format::Binary, None).get(), "null");
