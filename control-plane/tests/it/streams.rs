@@ -50,7 +50,11 @@ impl Attachment {
     }
 
     pub(crate) async fn heartbeat_sent(&self) {
-        send_up(&self.sender, Up::Heartbeat(v1::Heartbeat::default())).await;
+        let heartbeat = v1::Heartbeat {
+            sent_at_unix_us: chrono::Utc::now().timestamp_micros(),
+            ..Default::default()
+        };
+        send_up(&self.sender, Up::Heartbeat(heartbeat)).await;
     }
 
     pub(crate) async fn ask_quota(&self, request: v1::QuotaRequest) {

@@ -146,7 +146,8 @@ async fn whoever_guesses_keys_is_not_listened_to() {
         assert_eq!(socket.rest().await, "");
     }
     let asked = stack.control.state().cancels.len();
-    assert!((20..60).contains(&asked), "{asked} were looked up");
+    // The first ones, and those that time allows again while a slow machine sends the others.
+    assert!((20..90).contains(&asked), "{asked} were looked up");
     // Not even for the right one, until the address has been quiet for a moment.
     let mut socket = dial(&stack).await;
     socket.send(&cancel_of(&greeting)).await;

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::first_id;
 use crate::storage::filter::{Conditions, contains_pattern};
 
-/// Statements that took this long are in an index of their own (V20).
+/// Statements that took this long are in an index of their own (V5).
 pub(super) const SLOW_US: i64 = 100_000;
-/// Statements with so many rows are in an index of their own (V20).
+/// Statements with so many rows are in an index of their own (V5).
 pub(super) const MANY_ROWS: i64 = 1000;
 
 /// An id is made with its statement's start, by one clock; times are compared exactly, ids only to leave out what is

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use pglens_wire::backend::TransactionStatus;
 use pglens_wire::frame::FrameScanner;
 
-use super::ending::{Cancel, Ending};
-use super::exchange::{Exchange, Expected, Refused};
+use super::ending::Ending;
+use super::exchange::{Exchange, Refused};
 use super::watchdog::Running;
-use crate::audit::recorder::{Outcome, Promised};
+use crate::audit::recorder::Promised;
 use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::activity::Activity;
@@ -95,7 +95,7 @@ pub(crate) struct Engine {
     /// Since when statements are held because their record cannot be written.
     held_since: Option<Instant>,
     /// Statements begun so far, and when the last one was.
-    begun: (u64, Option<Instant>),
+    pub(super) begun: (u64, Option<Instant>),
     /// The statement that the proxy cancels for its time.
     pub(super) out_of_time: Option<u64>,
     pub(super) notices: Vec<String>,
@@ -289,48 +289,6 @@ impl Engine {
         self.target_wait = None;
     }
 
-    /// Begins the record of the statement the target is at, if it is at one.
-    pub(super) fn activate(&mut self, now: Now) {
-        if self.recorder.is_running() {
-            return;
-        }
-        match self.exchange.statement_at_work() {
-            Some(Expected::Query(query)) if query.refused.is_none() => {
-                if let Some(place) = query.statements.pop_front() {
-                    self.activity.turn(now.instant);
-                    self.recorder.start(place, Arc::from([]), now);
-                    self.begun = (self.begun.0 + 1, Some(now.instant));
-                }
-            }
-            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
-                if let Some(place) = reply.place.take() {
-                    let columns = reply.columns();
-                    self.activity.turn(now.instant);
-                    self.recorder.start(place, columns, now);
-                    self.begun = (self.begun.0 + 1, Some(now.instant));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Notes the statements of the message that was taken last, as far as the target does not turn to them at once.
-    pub(super) fn announce(&mut self, now: Now) {
-        match self.exchange.newest() {
-            Some(Expected::Query(query)) => {
-                for place in &mut query.statements {
-                    self.recorder.announce(place, now);
-                }
-            }
-            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
-                if let Some(place) = &mut reply.place {
-                    self.recorder.announce(place, now);
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Writes what was recorded until now, in one go. Only `true` lets the target have what was admitted.
     ///
     /// # Errors
@@ -350,48 +308,6 @@ impl Engine {
     /// Writes what was recorded until now. `false`: nothing more may reach the target.
     pub(crate) fn is_recorded(&mut self) -> bool {
         self.recorder.flush() && self.recorder.is_durable()
-    }
-
-    /// Completes the record when the session ends: what was forwarded and not answered may have run.
-    pub(crate) fn finish(&mut self, ending: &Ending, now: Now) {
-        let error = ending.error.as_ref();
-        let outcome = Outcome {
-            sqlstate: error.map_or_else(String::new, |error| error.sqlstate.to_string()),
-            error_message: error.map_or_else(String::new, |error| error.message.to_string()),
-            unknown: true,
-            ..Outcome::default()
-        };
-        self.recorder.can_end();
-        self.recorder.end(outcome.clone(), now);
-        let unanswered: Vec<_> = self.exchange.drain().collect();
-        for expected in unanswered {
-            match expected {
-                Expected::Query(query) if query.refused.is_none() => {
-                    for place in query.statements {
-                        self.recorder.start_and_end(place, outcome.clone(), now);
-                    }
-                }
-                Expected::Execute(reply) | Expected::FunctionCall(reply) => {
-                    if let Some(place) = reply.place {
-                        self.recorder.start_and_end(place, outcome.clone(), now);
-                    }
-                }
-                _ => {}
-            }
-        }
-        let sqlstate = error.map_or("", |error| &error.sqlstate);
-        let used = self.quota.used();
-        self.recorder.end_session(ending.reason, sqlstate, used);
-    }
-
-    /// Whether a statement may still run at the target that must not.
-    pub(crate) fn must_cancel(&self, ending: &Ending) -> bool {
-        ending.cancel == Cancel::Yes && !self.exchange.is_empty()
-    }
-
-    /// Whether the rows of the running statement can be handed on, so that the session can end without losing any.
-    pub(crate) fn can_finish(&mut self) -> bool {
-        self.recorder.can_end()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each direction stops reading while the other side does not take what is waiting for it, or while the engine waits;
 //! neither direction stops the other.
 
+mod at_work;
 mod copy_in;
 mod ending;
 mod engine;

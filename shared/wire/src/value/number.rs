@@ -28,6 +28,8 @@ pub(super) fn float8_text(value: f64) -> String {
     let shortest_form = format!("{value:e}");
     let mantissa = shortest_form.split('e').next().unwrap_or_default();
     let decimals = mantissa.split('.').nth(1).map_or(0, str::len);
+    // PostgreSQL takes no form that lies half-way to a neighbour, although it would be read back as the even one of the two.
+    let decimals = decimals + usize::from(is_half_way(&shortest_form, value));
     // Of two shortest forms that are equally far from the value PostgreSQL prints the even one, Rust any.
     let even_form = format!("{value:.decimals$e}");
     if even_form.parse() == Ok(value) {
@@ -42,6 +44,52 @@ pub(super) fn float8_text(value: f64) -> String {
         });
     }
     shortest(&shortest_form, FLOAT8_EXPONENT_FROM, || value.to_string())
+}
+
+/// Whether the number that `scientific` shows lies exactly between `value` and a neighbour.
+fn is_half_way(scientific: &str, value: f64) -> bool {
+    const EXPONENT_BITS: u64 = 0x7FF;
+    const MANTISSA_BITS: u32 = 52;
+    let bits = value.to_bits();
+    let fraction = bits & ((1 << MANTISSA_BITS) - 1);
+    let biased = (bits >> MANTISSA_BITS) & EXPONENT_BITS;
+    // The value is `whole * 2^exponent`, half of the way to a neighbour `(2 * whole ± 1) * 2^(exponent - 1)`.
+    let whole = u128::from(if biased == 0 {
+        fraction
+    } else {
+        fraction | 1 << MANTISSA_BITS
+    });
+    let exponent = i32::try_from(biased.max(1)).unwrap_or(0) - 1075;
+    let Some((number, power)) = decimal_parts(scientific) else {
+        return false;
+    };
+    // `number * 10^power` without its powers of five.
+    let without_fives = if power >= 0 {
+        5_u128
+            .checked_pow(power.unsigned_abs())
+            .and_then(|fives| number.checked_mul(fives))
+    } else {
+        let fives = 5_u128.checked_pow(power.unsigned_abs());
+        fives
+            .filter(|fives| number.is_multiple_of(*fives))
+            .map(|fives| number / fives)
+    };
+    let Some(product) = without_fives.filter(|product| *product > 0) else {
+        return false;
+    };
+    let twos = product.trailing_zeros();
+    let odd = product >> twos;
+    (odd == 2 * whole + 1 || odd + 1 == 2 * whole)
+        && i32::try_from(twos).is_ok_and(|twos| twos + power == exponent - 1)
+}
+
+/// `-1.25e-7` as 125 and -9.
+fn decimal_parts(scientific: &str) -> Option<(u128, i32)> {
+    let (mantissa, exponent) = scientific.trim_start_matches('-').split_once('e')?;
+    let (units, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let number = format!("{units}{decimals}").parse().ok()?;
+    let exponent: i32 = exponent.parse().ok()?;
+    Some((number, exponent - i32::try_from(decimals.len()).ok()?))
 }
 
 fn special(value: f64) -> String {

@@ -1,0 +1,95 @@
+//! Which statement the target is at, and what becomes of those it never told the end of.
+
+use std::sync::Arc;
+
+use super::ending::{Cancel, Ending};
+use super::engine::Engine;
+use super::exchange::Expected;
+use crate::audit::recorder::Outcome;
+use crate::clock::Now;
+
+impl Engine {
+    /// Begins the record of the statement the target is at, if it is at one.
+    pub(super) fn activate(&mut self, now: Now) {
+        if self.recorder.is_running() {
+            return;
+        }
+        match self.exchange.statement_at_work() {
+            Some(Expected::Query(query)) if query.refused.is_none() => {
+                if let Some(place) = query.statements.pop_front() {
+                    self.activity.turn(now.instant);
+                    self.recorder.start(place, Arc::from([]), now);
+                    self.begun = (self.begun.0 + 1, Some(now.instant));
+                }
+            }
+            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
+                if let Some(place) = reply.place.take() {
+                    let columns = reply.columns();
+                    self.activity.turn(now.instant);
+                    self.recorder.start(place, columns, now);
+                    self.begun = (self.begun.0 + 1, Some(now.instant));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the statements of the message that was taken last, as far as the target does not turn to them at once.
+    pub(super) fn announce(&mut self, now: Now) {
+        match self.exchange.newest() {
+            Some(Expected::Query(query)) => {
+                for place in &mut query.statements {
+                    self.recorder.announce(place, now);
+                }
+            }
+            Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
+                if let Some(place) = &mut reply.place {
+                    self.recorder.announce(place, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Completes the record when the session ends: what was forwarded and not answered may have run.
+    pub(crate) fn finish(&mut self, ending: &Ending, now: Now) {
+        let error = ending.error.as_ref();
+        let outcome = Outcome {
+            sqlstate: error.map_or_else(String::new, |error| error.sqlstate.to_string()),
+            error_message: error.map_or_else(String::new, |error| error.message.to_string()),
+            unknown: true,
+            ..Outcome::default()
+        };
+        self.recorder.can_end();
+        self.recorder.end(outcome.clone(), now);
+        let unanswered: Vec<_> = self.exchange.drain().collect();
+        for expected in unanswered {
+            match expected {
+                Expected::Query(query) if query.refused.is_none() => {
+                    for place in query.statements {
+                        self.recorder.start_and_end(place, outcome.clone(), now);
+                    }
+                }
+                Expected::Execute(reply) | Expected::FunctionCall(reply) => {
+                    if let Some(place) = reply.place {
+                        self.recorder.start_and_end(place, outcome.clone(), now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let sqlstate = error.map_or("", |error| &error.sqlstate);
+        let used = self.quota.used();
+        self.recorder.end_session(ending.reason, sqlstate, used);
+    }
+
+    /// Whether a statement may still run at the target that must not.
+    pub(crate) fn must_cancel(&self, ending: &Ending) -> bool {
+        ending.cancel == Cancel::Yes && !self.exchange.is_empty()
+    }
+
+    /// Whether the rows of the running statement can be handed on, so that the session can end without losing any.
+    pub(crate) fn can_finish(&mut self) -> bool {
+        self.recorder.can_end()
+    }
+}
