@@ -160,7 +160,7 @@ async fn compare(place: &Place, person: &Person, kills: BTreeMap<&'static str, u
     let queries = format!("/api/queries?user_id={}", person.id);
     let listed = place.api.list(&queries, "queries").await;
     let recorded = count(listed.iter().filter_map(|query| query["sql"].as_str()));
-    println!(
+    eprintln!(
         "{} executed, {} recorded, {} sessions, {} of them incomplete, kills: {kills:?}",
         executed.len(),
         recorded.len(),

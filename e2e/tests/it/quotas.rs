@@ -227,7 +227,7 @@ async fn crashes_and_partitions_never_lead_above_a_quota() {
         racer.await.unwrap();
     }
     let executed = executed(&fleet, &person) as u64;
-    println!(
+    eprintln!(
         "executed {executed} of {max}, {} seen by clients",
         done.load(Ordering::Relaxed)
     );

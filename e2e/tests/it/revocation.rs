@@ -100,7 +100,7 @@ async fn whatever_ends_access_ends_every_session_within_a_second_and_nothing_fol
     }
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() - 1) * percent / 100];
-    println!(
+    eprintln!(
         "{} sessions ended by request: p50 {:?}, p99 {:?}, most {:?}",
         took.len(),
         at(50),

@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     unreachable_pub,
     reason = "tests, and targets that are a crate of their own for the fuzzers"
 )]

@@ -104,7 +104,7 @@ pub(crate) struct Engine {
 /// Whether a message may go on, and as what.
 pub(crate) enum Admission {
     Forward(Vec<Promised>),
-    Refuse(Refused),
+    Refuse(Box<Refused>),
     Wait(Wait),
 }
 
@@ -264,11 +264,11 @@ impl Engine {
         };
         self.client_wait = None;
         let rule = refusal.rule;
-        Admission::Refuse(Refused {
+        Admission::Refuse(Box::new(Refused {
             error: refusal.into(),
             rule,
             place,
-        })
+        }))
     }
 
     /// Whether the client's direction may go on waiting.

@@ -205,7 +205,7 @@ impl Engine {
             Admission::Refuse(refused) => {
                 frontend::put_query(out, NO_SQL);
                 QueryReply {
-                    refused: Some(refused),
+                    refused: Some(*refused),
                     ..QueryReply::default()
                 }
             }
@@ -248,7 +248,7 @@ impl Engine {
                         frontend::put_parse(out, parse.name, NO_SQL);
                         // A name that exists keeps its statement, as it does when PostgreSQL rejects a text.
                         let before = self.exchange.statements.get(parse.name).cloned();
-                        (before, Some(refused))
+                        (before, Some(*refused))
                     }
                     Admission::Wait(wait) => return Ok(Some(wait)),
                     Admission::Forward(_) => return Ok(None),
@@ -292,7 +292,7 @@ impl Engine {
                     Admission::Refuse(refused) => {
                         frontend::put_bind(out, bind.portal, NO_NAME);
                         let before = self.exchange.portals.get(bind.portal).cloned();
-                        (None, before, Some(refused))
+                        (None, before, Some(*refused))
                     }
                     Admission::Wait(wait) => return Ok(Some(wait)),
                     Admission::Forward(_) => return Ok(None),
@@ -330,7 +330,7 @@ impl Engine {
                 StatementReply {
                     place: None,
                     portal: None,
-                    refused: Some(refused),
+                    refused: Some(*refused),
                 }
             }
         };
@@ -363,7 +363,7 @@ impl Engine {
                 StatementReply {
                     place: None,
                     portal: None,
-                    refused: Some(refused),
+                    refused: Some(*refused),
                 }
             }
         };

@@ -81,8 +81,8 @@ fn of_two_shortest_numbers_the_even_one_is_shown() {
     let check = |value: f64, text: &str| {
         assert_eq!(to_text(701, Format::Binary, &value.to_be_bytes()), text);
     };
-    check(648_308_548_975_973.25, "648308548975973.2");
-    check(648_308_548_975_973.75, "648308548975973.8");
+    check(5_186_468_391_807_786.0 / 8.0, "648308548975973.2");
+    check(5_186_468_391_807_790.0 / 8.0, "648308548975973.8");
     // Half-way to a neighbour, 2.979449932030431e+16 would do for who reads it.
     check(-29_794_499_320_304_312.0, "-2.9794499320304312e+16");
     check(-0.0, "-0");
