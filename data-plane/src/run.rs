@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pglens_core::RunId;
-use pglens_policy::AnalysisCache;
+use pglens_policy::VerdictCache;
 use pglens_runtime::{Chain, ConfigError, Fatal, Readiness, serve_operations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -204,7 +204,8 @@ impl DataPlane {
             lease,
             outbox,
             quota_requests,
-            analyses: AnalysisCache::new(),
+            verdicts: VerdictCache::new(),
+            catalogs: crate::policy::Catalogs::new(),
             metrics,
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),

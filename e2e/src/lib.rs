@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod place;
 pub mod process;
 pub mod program;
+pub mod raw;
 pub mod stack;
 pub mod statement_log;
 pub mod tap;

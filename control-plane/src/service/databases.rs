@@ -88,6 +88,9 @@ pub async fn create(
         record_max_rows: new.record_max_rows,
         record_max_bytes: new.record_max_bytes,
         is_disabled: false,
+        allowed_functions: new.allowed_functions,
+        reader_can_write: None,
+        warning: None,
         // Storage sets its own.
         created_at: chrono::DateTime::UNIX_EPOCH,
         updated_at: chrono::DateTime::UNIX_EPOCH,

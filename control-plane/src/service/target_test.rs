@@ -23,11 +23,20 @@ const LOGIN_TEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a login can do; asks nothing that a read-only role may not ask. Temporary tables do not count as writing.
 const PROBE: &str = include_str!("target_test/probe.sql");
 
-/// How to make a login that can read everything and change nothing (PostgreSQL 14 and later).
-const READER_ADVICE: &str = "give read grants a login of their own that cannot write: \
-     create role pglens_reader login password '...' in role pg_read_all_data; \
-     alter role pglens_reader set default_transaction_read_only = on; \
-     revoke create on schema public from public";
+/// How to make a login that can read everything and change nothing (PostgreSQL 14 and later). In the database itself,
+/// by a superuser or whoever owns it.
+fn reader_sql(database_name: &str) -> String {
+    let database = database_name.replace('"', "\"\"");
+    format!(
+        "Give read grants a login of their own that cannot write (read_username, read_password):\n\
+         create role pglens_reader login password '...' nosuperuser nocreatedb nocreaterole noreplication;\n\
+         grant pg_read_all_data to pglens_reader;\n\
+         alter role pglens_reader set default_transaction_read_only = on;\n\
+         grant connect on database \"{database}\" to pglens_reader;\n\
+         revoke create, temporary on database \"{database}\" from public;\n\
+         revoke create on schema public from public;"
+    )
+}
 
 /// How one login went.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -57,8 +66,8 @@ pub struct DatabaseTest {
     pub ok: bool,
     /// One or two.
     pub logins: Vec<LoginTest>,
-    /// What to do so that a read grant cannot change the target whatever happens; null: nothing.
-    pub advice: Option<&'static str>,
+    /// What to do so that a read grant cannot change the target whatever happens, with the SQL; null: nothing.
+    pub advice: Option<String>,
 }
 
 /// Connects with the stored login, and with the reader login where there is one.
@@ -91,11 +100,21 @@ pub async fn test(
     let (stored, reader) = tokio::join!(stored, reader);
     let logins: Vec<LoginTest> = std::iter::once(stored).chain(reader?).collect();
     // Read grants use the last of them.
-    let reader_writes = logins.last().is_some_and(|login| login.can_write);
+    let reader = logins.last().filter(|login| login.ok);
+    let reader_writes = reader.is_some_and(|login| login.can_write);
+    if reader.is_some() {
+        let storage = &app.storage;
+        storage
+            .database_reader_tested(&database, reader_writes)
+            .await?;
+    }
+    if reader_writes {
+        tracing::warn!(database.id = %id, "read grants use a login that can write");
+    }
     let tested = DatabaseTest {
         ok: logins.iter().all(|login| login.ok),
         logins,
-        advice: reader_writes.then_some(READER_ADVICE),
+        advice: reader_writes.then(|| reader_sql(&database.database_name)),
     };
     let entry = AuditEntry::by(caller, Action::DatabaseTested, "database", id)
         .after(snapshot(&tested, &[]));

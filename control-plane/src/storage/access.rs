@@ -29,7 +29,8 @@ const LOCK_USER: &str = "select from users \
      where id = $1 and password_changed_at = $2 and not is_disabled and deleted_at is null for share";
 
 const LOCK_DATABASE: &str = "select id, host, port, database_name, username, password_sealed, read_username, \
-       read_password_sealed, ssl_mode, ssl_root_cert, record_rows, record_max_rows, record_max_bytes \
+       read_password_sealed, ssl_mode, ssl_root_cert, record_rows, record_max_rows, record_max_bytes, \
+       allowed_functions \
      from databases where name = $1 and not is_disabled and deleted_at is null for share";
 
 /// The grant that counts comes first: one that holds now before one that is to come before one that is over; among
@@ -101,6 +102,8 @@ pub struct LoginDatabase {
     pub record_max_rows: Option<u64>,
     /// Bytes of rows kept for each statement, where the database says.
     pub record_max_bytes: Option<u64>,
+    /// Functions that read grants may call in addition.
+    pub allowed_functions: Vec<String>,
 }
 
 /// Whether a grant holds, by the clock of the storage database.
@@ -321,6 +324,7 @@ fn login_database(row: &Row) -> Result<LoginDatabase, StoreError> {
         record_rows: column(row, "record_rows")?,
         record_max_rows: optional_count(row, "record_max_rows")?,
         record_max_bytes: optional_count(row, "record_max_bytes")?,
+        allowed_functions: column(row, "allowed_functions")?,
     })
 }
 

@@ -12,7 +12,8 @@ use super::{Storage, StoreError, column, word};
 use crate::service::page::Page;
 
 const COLUMNS: &str = "id, name, description, host, port, database_name, username, ssl_mode, ssl_root_cert, \
-     read_username, record_rows, record_max_rows, record_max_bytes, is_disabled, created_at, updated_at";
+     read_username, record_rows, record_max_rows, record_max_bytes, is_disabled, allowed_functions, reader_can_write, \
+     created_at, updated_at";
 
 /// A target database; its passwords are never part of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -47,6 +48,12 @@ pub struct Database {
     pub record_max_bytes: Option<i64>,
     /// Whether nobody is let in.
     pub is_disabled: bool,
+    /// Functions that read grants may call although the catalog does not show them to be harmless: `schema.function`.
+    pub allowed_functions: Vec<String>,
+    /// Whether the login of read grants could write when it was last tested; null: not tested since it was set.
+    pub reader_can_write: Option<bool>,
+    /// What to do about the login of read grants; null: nothing.
+    pub warning: Option<&'static str>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -88,8 +95,8 @@ pub async fn insert_in_txn(
     let sql = format!(
         "insert into databases (id, name, description, host, port, database_name, username, ssl_mode, ssl_root_cert, \
          read_username, record_rows, is_disabled, password_sealed, read_password_sealed, record_max_rows, \
-         record_max_bytes) overriding system value \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) returning {COLUMNS}"
+         record_max_bytes, allowed_functions) overriding system value \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning {COLUMNS}"
     );
     write_row(txn, &sql, new, sealed).await
 }
@@ -107,7 +114,7 @@ pub async fn update_in_txn(
         "update databases set name = $2, description = $3, host = $4, port = $5, database_name = $6, username = $7, \
          ssl_mode = $8, ssl_root_cert = $9, read_username = $10, record_rows = $11, is_disabled = $12, \
          password_sealed = $13, read_password_sealed = $14, record_max_rows = $15, record_max_bytes = $16, \
-         updated_at = now() \
+         allowed_functions = $17, updated_at = now() \
          where id = $1 and deleted_at is null returning {COLUMNS}"
     );
     write_row(txn, &sql, changed, sealed).await
@@ -121,7 +128,7 @@ async fn write_row(
     sealed: &SealedPasswords,
 ) -> Result<Database, StoreError> {
     let statement = txn.prepare_cached(sql).await?;
-    let parameters: [&(dyn ToSql + Sync); 16] = [
+    let parameters: [&(dyn ToSql + Sync); 17] = [
         &new.id.0,
         &new.name,
         &new.description,
@@ -138,6 +145,7 @@ async fn write_row(
         &sealed.read_password,
         &new.record_max_rows,
         &new.record_max_bytes,
+        &new.allowed_functions,
     ];
     database(
         &txn.query_opt(&statement, &parameters)
@@ -179,7 +187,46 @@ pub async fn delete_in_txn(txn: &Transaction<'_>, id: DatabaseId) -> Result<(), 
     }
 }
 
+/// Words for people who look at a database whose read grants use a login that can write, or may.
+fn warning(read_username: Option<&str>, reader_can_write: Option<bool>) -> Option<&'static str> {
+    match (read_username, reader_can_write) {
+        (_, Some(false)) => None,
+        (None, Some(true)) => Some(
+            "Read grants use the stored login, which can write: give them a login of their own (read_username); \
+             the test of the database prints the SQL that makes one.",
+        ),
+        (Some(_), Some(true)) => Some(
+            "The login of read grants can write; the test of the database prints the SQL that makes one that cannot.",
+        ),
+        (None, None) => Some(
+            "Read grants use the stored login: test the database to see whether that can write, or give read grants a \
+             login of their own (read_username).",
+        ),
+        (Some(_), None) => {
+            Some("Test the database to see whether the login of read grants can write.")
+        }
+    }
+}
+
 impl Storage {
+    /// Notes whether the login of read grants can write, unless the database has changed since it was read.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn database_reader_tested(
+        &self,
+        tested: &Database,
+        can_write: bool,
+    ) -> Result<(), StoreError> {
+        let sql = "update databases set reader_can_write = $2 where id = $1 and updated_at = $3 and deleted_at is null";
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        client
+            .execute(&statement, &[&tested.id.0, &can_write, &tested.updated_at])
+            .await?;
+        Ok(())
+    }
+
     /// A database that exists, with its sealed passwords.
     ///
     /// # Errors
@@ -273,6 +320,8 @@ fn database(row: &Row) -> Result<Database, StoreError> {
         column: "port",
         reason: format!("{port} is no port"),
     })?;
+    let read_username: Option<String> = column(row, "read_username")?;
+    let reader_can_write: Option<bool> = column(row, "reader_can_write")?;
     Ok(Database {
         id: DatabaseId(column(row, "id")?),
         name: column(row, "name")?,
@@ -283,7 +332,10 @@ fn database(row: &Row) -> Result<Database, StoreError> {
         username: column(row, "username")?,
         ssl_mode: word(row, "ssl_mode")?,
         ssl_root_cert: column(row, "ssl_root_cert")?,
-        read_username: column(row, "read_username")?,
+        warning: warning(read_username.as_deref(), reader_can_write),
+        read_username,
+        reader_can_write,
+        allowed_functions: column(row, "allowed_functions")?,
         record_rows: column(row, "record_rows")?,
         record_max_rows: column(row, "record_max_rows")?,
         record_max_bytes: column(row, "record_max_bytes")?,

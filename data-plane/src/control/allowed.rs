@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pglens_core::{
     AccessLevel, AuditLevel, DatabaseId, GrantId, Secret, SessionId, SslMode, UserId,
 };
+use pglens_policy::AllowedFunctions;
 use pglens_rpc::convert::{self, InvalidField};
 use pglens_rpc::v1;
 
@@ -59,6 +60,8 @@ pub(crate) struct Target {
     pub(crate) password: Secret<String>,
     pub(crate) ssl_mode: SslMode,
     pub(crate) root_certificate: Option<String>,
+    /// Functions that read grants may call, whatever the catalog says of them.
+    pub(crate) allowed_functions: AllowedFunctions,
 }
 
 impl Allowed {
@@ -149,6 +152,8 @@ impl TryFrom<v1::Target> for Target {
             password: Secret::new(target.password),
             ssl_mode,
             root_certificate: Some(target.ssl_root_cert).filter(|pem| !pem.is_empty()),
+            allowed_functions: AllowedFunctions::parse(&target.allowed_functions)
+                .map_err(|_| InvalidField::new("allowed_functions", "holds an invalid name"))?,
         })
     }
 }

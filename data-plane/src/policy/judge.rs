@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use pglens_core::{AccessLevel, ErrorCode};
-use pglens_policy::{Analysis, AnalysisCache, ControlGuard, ReadGuard, Refusal};
+use pglens_policy::{Analysis, ControlGuard, Refusal, Rules, VerdictCache};
 
+use super::catalogs::CatalogView;
 use super::quota::Left;
 use super::substitute;
 use crate::clock::rfc3339;
@@ -16,8 +17,9 @@ pub(crate) const MAX_RECORDED_STATEMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Decides about texts for one session.
 #[derive(Clone)]
 pub(crate) struct Judge {
-    cache: AnalysisCache,
-    level: AccessLevel,
+    cache: VerdictCache,
+    /// Of read grants.
+    catalog: Option<CatalogView>,
     controls: ControlGuard,
     grant: Arc<Grant>,
 }
@@ -51,10 +53,12 @@ pub(crate) struct Substitute {
 }
 
 impl Judge {
-    pub(crate) fn new(cache: AnalysisCache, grant: &Grant) -> Self {
+    /// For a session under `grant`; with the target's catalog if that is a read grant.
+    pub(crate) fn new(cache: VerdictCache, grant: &Grant, catalog: Option<CatalogView>) -> Self {
+        debug_assert_eq!(catalog.is_some(), grant.access_level == AccessLevel::Read);
         Self {
             cache,
-            level: grant.access_level,
+            catalog,
             controls: ControlGuard {
                 block_copy: grant.block_copy,
                 block_ddl: grant.block_ddl,
@@ -64,35 +68,41 @@ impl Judge {
     }
 
     pub(crate) fn is_read(&self) -> bool {
-        self.level == AccessLevel::Read
+        self.catalog.is_some()
     }
 
     pub(crate) fn grant(&self) -> &Grant {
         &self.grant
     }
 
-    /// Judges the text of a Query or Parse message; `left` is asked for what is left of the quotas.
+    fn rules(&self) -> Rules {
+        match &self.catalog {
+            Some(catalog) => Rules::Read(catalog.current(), self.controls),
+            None => Rules::Write(self.controls),
+        }
+    }
+
+    /// Judges the text of a Query or Parse message; `left` is asked for what is left of the quotas. Allocates nothing
+    /// for a text that was judged before and may run.
     pub(crate) fn text(&self, bytes: &[u8], left: impl FnOnce() -> Left) -> Judged {
         if substitute::is_show_grant(bytes) {
             return self.show_grant(bytes, left());
         }
-        let text: Arc<str> = String::from_utf8_lossy(bytes).into();
-        let analysis = self.cache.get(&text);
-        let is_utf8 = text.as_bytes() == bytes;
-        let verdict = self.verdict(&analysis, is_utf8);
+        let judged = self.cache.judge(bytes, &self.rules());
         Judged {
-            substitute: self.lowered_timeout(&text),
-            text,
-            analysis,
-            verdict,
+            substitute: self.lowered_timeout(&judged.text),
+            text: Arc::clone(&judged.text),
+            analysis: Arc::clone(&judged.analysis),
+            verdict: judged.verdict.clone(),
         }
     }
 
     /// What the grant is and what is left of it. The guards have nothing to say: the text that runs is ours.
     fn show_grant(&self, bytes: &[u8], left: Left) -> Judged {
+        let analysed = self.cache.judge(b"show server_version", &self.rules());
         Judged {
             text: String::from_utf8_lossy(bytes).into(),
-            analysis: self.cache.get(&Arc::from("show server_version")),
+            analysis: Arc::clone(&analysed.analysis),
             verdict: Ok(()),
             substitute: Some(Substitute {
                 text: substitute::grant_row(&self.grant, left),
@@ -116,22 +126,12 @@ impl Judge {
         })
     }
 
-    fn verdict(&self, analysis: &Analysis, is_utf8: bool) -> Result<(), Refusal> {
-        let guarded = self.is_read() || self.controls != ControlGuard::default();
-        if guarded && !is_utf8 {
-            // What the parser sees would not be what the server reads.
-            return Err(Refusal {
-                rule: "guard.not_utf8",
-                code: self.code(),
-                message: "statements must be valid UTF-8".to_owned(),
-                detail: Some("This grant only allows statements that PgLens can read.".to_owned()),
-                hint: Some("Use client_encoding UTF8.".to_owned()),
-            });
+    /// Judges the types of parameters: their values are made by functions that no text names.
+    pub(crate) fn parameter_types(&self, oids: &[u32]) -> Result<(), Refusal> {
+        match &self.catalog {
+            Some(catalog) if !oids.is_empty() => catalog.current().check_parameter_types(oids),
+            _ => Ok(()),
         }
-        if self.is_read() {
-            ReadGuard::check(analysis)?;
-        }
-        self.controls.check(analysis)
     }
 
     /// Judges a call through the function call message, of which only an object id is known.

@@ -16,6 +16,7 @@ use super::report::ClientError;
 use crate::audit::Recorder;
 use crate::control::{Registration, SessionMessages};
 use crate::net::Connection;
+use crate::policy::catalogs::CatalogView;
 use crate::policy::{Judge, Quota};
 use crate::upstream::{self, CancelKey, ConnectError, Connected, StartupParameters};
 
@@ -29,6 +30,8 @@ pub(crate) struct TargetSession {
     pub(crate) connection: Connection,
     pub(crate) cancel_key: Arc<CancelKey>,
     pub(crate) status: backend::TransactionStatus,
+    /// What the target's functions are, for a read grant.
+    pub(crate) catalog: Option<CatalogView>,
 }
 
 /// Opens the target's session and completes the client's startup with what the target reports.
@@ -64,6 +67,10 @@ pub(crate) async fn run(
             return Err(Ending::tripwire(setting));
         }
     }
+    let catalog = match login.allowed.grant.access_level {
+        AccessLevel::Read => Some(deps.catalogs.view(&login.allowed.target).await),
+        AccessLevel::Write => None,
+    };
     let secret = std::mem::take(&mut login.cancel_secret);
     greet(&mut out, &connected, &secret);
     let cancel_key = Arc::new(connected.cancel_key);
@@ -73,6 +80,7 @@ pub(crate) async fn run(
             connection: connected.connection,
             cancel_key,
             status: connected.status,
+            catalog,
         }),
         Err(_client_left) => Err(Ending::client_gone()),
     }
@@ -177,7 +185,7 @@ pub(crate) fn relay(
     allowed_at: Instant,
 ) -> (Relay, Signals) {
     let allowed = login.allowed;
-    let judge = Judge::new(deps.analyses.clone(), &allowed.grant);
+    let judge = Judge::new(deps.verdicts.clone(), &allowed.grant, target.catalog);
     let quota = Quota::new(messages.quota.clone());
     let engine = Engine::new(
         judge,

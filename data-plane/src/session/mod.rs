@@ -16,7 +16,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use pglens_core::RunId;
 use pglens_core::limits::HANDSHAKE_TIMEOUT;
-use pglens_policy::AnalysisCache;
+use pglens_policy::VerdictCache;
 use pglens_rpc::v1;
 use pglens_runtime::Chain;
 use tokio::net::TcpStream;
@@ -29,6 +29,7 @@ use crate::control::registry::Registry;
 use crate::control::{CancelExchange, ControlPlanes, LeaseClock};
 use crate::listener::starting::Starting;
 use crate::metrics::{Metrics, NotServed};
+use crate::policy::Catalogs;
 use crate::tls::ClientTls;
 use cancel::WrongKeys;
 use report::ClientError;
@@ -51,7 +52,8 @@ pub(crate) struct SessionDeps {
     pub(crate) lease: Arc<LeaseClock>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) quota_requests: mpsc::Sender<v1::QuotaRequest>,
-    pub(crate) analyses: AnalysisCache,
+    pub(crate) verdicts: VerdictCache,
+    pub(crate) catalogs: Catalogs,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: CancellationToken,
     pub(crate) abort: CancellationToken,

@@ -70,6 +70,7 @@ impl CancelKey {
                 password: Secret::new(String::new()),
                 ssl_mode: pglens_core::SslMode::Disable,
                 root_certificate: None,
+                allowed_functions: pglens_policy::AllowedFunctions::default(),
             },
             encryption: Encryption::Plain,
         }

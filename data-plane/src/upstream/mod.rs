@@ -2,6 +2,7 @@
 
 mod auth;
 pub(crate) mod cancel;
+pub(crate) mod catalog;
 mod connect;
 mod dial;
 

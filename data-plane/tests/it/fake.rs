@@ -278,6 +278,7 @@ fn terms(database: &TestDatabase) -> Terms {
             password: database.password.clone(),
             ssl_mode: v1::SslMode::Disable.into(),
             ssl_root_cert: String::new(),
+            allowed_functions: Vec::new(),
         },
         quota: v1::QuotaSlice::default(),
         lease_ms: 60_000,

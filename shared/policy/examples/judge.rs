@@ -3,9 +3,10 @@
 
 use std::hint::black_box;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pglens_policy::{AnalysisCache, analyze};
+use pglens_policy::{AllowedFunctions, Catalog, ControlGuard, Rules, VerdictCache, analyze};
 
 const ROUNDS: u32 = 200;
 
@@ -36,9 +37,11 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
-    let cache = AnalysisCache::new();
-    let first = per_round(|| drop(black_box(analyze(&sql))));
-    let again = per_round(|| drop(black_box(cache.get(&sql))));
+    let cache = VerdictCache::new();
+    let catalog = Arc::new(Catalog::unavailable(AllowedFunctions::default()));
+    let rules = Rules::Read(Arc::clone(&catalog), ControlGuard::default());
+    let first = per_round(|| drop(black_box(catalog.check(&analyze(&sql)))));
+    let again = per_round(|| drop(black_box(cache.judge(sql.as_bytes(), &rules))));
     println!(
         "{} bytes: {first:?} to analyse, {again:?} when seen before",
         sql.len()

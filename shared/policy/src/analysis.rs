@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pg_query::protobuf::{Node, RawStmt};
 
-use crate::guard::{self, DenyList, FunctionJudge, FunctionRef};
+use crate::guard::{self, Uses};
 use crate::kind::{Facts, StatementKind};
 use crate::parser::{self, ParseFailure, Parsed};
 use crate::refusal::Refusal;
@@ -30,11 +30,10 @@ pub struct Statement {
     pub kind: StatementKind,
     /// The same for statements that differ only in constants and formatting.
     pub fingerprint: Option<Fingerprint>,
-    /// Whether a read grant may run it.
+    /// Whether a read grant may run it, as far as its grammar tells: what it uses is still to be judged.
     pub read_verdict: Result<(), Refusal>,
-    /// Every function it calls by name, or could be calling in attribute notation; for judging by a catalog.
-    /// Filled as far as the read guard looked: to the end, if the verdict is `Ok`.
-    pub functions: Vec<FunctionRef>,
+    /// What a catalog has to judge. Filled as far as the read guard looked: to the end, if the verdict is `Ok`.
+    pub uses: Uses,
     /// It is a COPY.
     pub is_copy: bool,
     /// It defines, changes or drops objects or privileges.
@@ -71,11 +70,7 @@ impl Analysis {
         };
         let of_statement = |statement: &Statement| {
             size_of::<Statement>()
-                + statement
-                    .functions
-                    .iter()
-                    .map(FunctionRef::heap_bytes)
-                    .sum::<usize>()
+                + statement.uses.heap_bytes()
                 + statement.read_verdict.as_ref().err().map_or(0, of_refusal)
         };
         size_of::<Self>() + self.statements.iter().map(of_statement).sum::<usize>()
@@ -126,21 +121,16 @@ fn judge_statement(
 ) -> Statement {
     let node = raw.stmt.as_deref().and_then(|Node { node }| node.as_ref());
     let facts = node.map_or(Facts::UNKNOWN, Facts::of);
-    let (mut read_verdict, functions) = match node {
+    let (read_verdict, uses) = match node {
         Some(node) => guard::judge_read(node, facts.kind),
-        None => (Err(guard::refused_kind(facts.kind)), Vec::new()),
+        None => (Err(guard::refused_kind(facts.kind)), Uses::default()),
     };
-    if read_verdict.is_ok() {
-        read_verdict = functions
-            .iter()
-            .try_for_each(|function| DenyList.judge(function));
-    }
     Statement {
         range,
         kind: facts.kind,
         fingerprint,
         read_verdict,
-        functions,
+        uses,
         is_copy: facts.is_copy,
         is_ddl: facts.is_ddl,
         is_opaque: facts.is_opaque,
@@ -159,7 +149,7 @@ fn unknown(sql: &str, failure: &ParseFailure) -> Statement {
         kind,
         fingerprint: None,
         read_verdict: Err(guard::refused_text(failure)),
-        functions: Vec::new(),
+        uses: Uses::default(),
         is_copy,
         is_ddl,
         is_opaque,

@@ -1,65 +1,188 @@
-//! Analyses of texts seen before.
+//! Verdicts on texts seen before.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use equivalent::Equivalent;
+use foldhash::quality::RandomState;
 use moka::sync::Cache;
+use pglens_core::ErrorCode;
 
 use crate::analysis::{Analysis, analyze};
+use crate::catalog::Catalog;
+use crate::guard::ControlGuard;
+use crate::refusal::Refusal;
 
-/// Memory the cached texts and analyses may take, about: some ten thousand statements of an application.
+/// Memory the cached texts, analyses and verdicts may take, about: some ten thousand statements of an application.
 const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Longest text that is kept: a longer one is rarely sent twice, and would push many short ones out.
 const MAX_CACHED_TEXT_BYTES: usize = 64 * 1024;
 
-/// Keeps the analyses of texts, compared byte for byte. Cheap to clone; clones share their contents.
-#[derive(Clone)]
-pub struct AnalysisCache {
-    analyses: Cache<Arc<str>, Arc<Analysis>>,
+/// What moka and the key take for an entry, about.
+const ENTRY_BYTES: usize = 256;
+
+/// By what a session's texts are judged.
+#[derive(Debug, Clone)]
+pub enum Rules {
+    /// Of a read grant, with what is known of the target.
+    Read(Arc<Catalog>, ControlGuard),
+    /// Of a write grant.
+    Write(ControlGuard),
 }
 
-impl AnalysisCache {
+/// A text with what is known of it and whether it may run.
+#[derive(Debug)]
+pub struct Judged {
+    /// As it is recorded: bytes that are not UTF-8 are replaced.
+    pub text: Arc<str>,
+    /// What is in it.
+    pub analysis: Arc<Analysis>,
+    /// By the rules it was judged by.
+    pub verdict: Result<(), Refusal>,
+}
+
+/// Keeps verdicts by text, compared byte for byte, and rules. Cheap to clone; clones share their contents.
+///
+/// A text seen before costs one lookup and no allocation.
+#[derive(Clone)]
+pub struct VerdictCache {
+    judged: Cache<Key, Arc<Judged>, RandomState>,
+}
+
+/// The number of the rules, and the text.
+#[derive(PartialEq, Eq, Hash)]
+struct Key(u64, Box<[u8]>);
+
+/// A key that owns nothing; hashes as [`Key`] does.
+struct KeyRef<'a>(u64, &'a [u8]);
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+        self.1.hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.0 == key.0 && *self.1 == *key.1
+    }
+}
+
+/// Judged by no rule: what all verdicts on a text share.
+const NO_RULES: u64 = 4;
+
+impl Rules {
+    /// Rules of the same number give the same verdicts. Write grants have the numbers of the four sets of controls;
+    /// read grants larger ones.
+    fn number(&self) -> u64 {
+        match self {
+            Self::Write(controls) => controls.number(),
+            Self::Read(catalog, controls) => catalog.generation() << 2 | controls.number(),
+        }
+    }
+
+    fn check(&self, analysis: &Analysis, is_utf8: bool) -> Result<(), Refusal> {
+        match self {
+            Self::Read(catalog, controls) => {
+                if !is_utf8 {
+                    return Err(not_utf8(ErrorCode::ReadOnly));
+                }
+                catalog.check(analysis)?;
+                controls.check(analysis)
+            }
+            Self::Write(controls) => {
+                if !is_utf8 && *controls != ControlGuard::default() {
+                    return Err(not_utf8(ErrorCode::StatementRefused));
+                }
+                controls.check(analysis)
+            }
+        }
+    }
+}
+
+/// What the parser sees would not be what the server reads.
+fn not_utf8(code: ErrorCode) -> Refusal {
+    Refusal {
+        rule: "guard.not_utf8",
+        code,
+        message: "statements must be valid UTF-8".to_owned(),
+        detail: Some("This grant only allows statements that PgLens can read.".to_owned()),
+        hint: Some("Use client_encoding UTF8.".to_owned()),
+    }
+}
+
+impl VerdictCache {
     /// An empty cache.
     #[must_use]
     pub fn new() -> Self {
-        let weigher = |text: &Arc<str>, analysis: &Arc<Analysis>| {
-            u32::try_from(text.len() + analysis.heap_bytes()).unwrap_or(u32::MAX)
+        let weigher = |key: &Key, judged: &Arc<Judged>| {
+            let bytes =
+                ENTRY_BYTES + key.1.len() + judged.text.len() + judged.analysis.heap_bytes();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         Self {
-            analyses: Cache::builder()
+            judged: Cache::builder()
                 .max_capacity(MAX_CACHE_BYTES)
                 .weigher(weigher)
-                .build(),
+                .build_with_hasher(RandomState::default()),
         }
     }
 
-    /// The analysis of `sql`, made now if it is not kept.
+    /// The verdict on the text of a message, made now if it is not kept.
     #[must_use]
-    pub fn get(&self, sql: &str) -> Arc<Analysis> {
-        if let Some(analysis) = self.analyses.get(sql) {
-            return analysis;
+    pub fn judge(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
+        let number = rules.number();
+        if let Some(judged) = self.judged.get(&KeyRef(number, text)) {
+            return judged;
         }
-        let analysis = Arc::new(analyze(sql));
-        if sql.len() <= MAX_CACHED_TEXT_BYTES {
-            self.analyses.insert(sql.into(), Arc::clone(&analysis));
+        let seen = self.seen(text);
+        let is_utf8 = seen.text.as_bytes() == text;
+        let judged = Arc::new(Judged {
+            text: Arc::clone(&seen.text),
+            analysis: Arc::clone(&seen.analysis),
+            verdict: rules.check(&seen.analysis, is_utf8),
+        });
+        if text.len() <= MAX_CACHED_TEXT_BYTES {
+            self.judged
+                .insert(Key(number, text.into()), Arc::clone(&judged));
         }
-        analysis
+        judged
     }
 
-    /// Texts kept now, about; for a metric.
+    /// What is in the text; shared by all rules.
+    fn seen(&self, text: &[u8]) -> Arc<Judged> {
+        if let Some(seen) = self.judged.get(&KeyRef(NO_RULES, text)) {
+            return seen;
+        }
+        let lossy: Arc<str> = String::from_utf8_lossy(text).into();
+        let seen = Arc::new(Judged {
+            analysis: Arc::new(analyze(&lossy)),
+            text: lossy,
+            verdict: Ok(()),
+        });
+        if text.len() <= MAX_CACHED_TEXT_BYTES {
+            self.judged
+                .insert(Key(NO_RULES, text.into()), Arc::clone(&seen));
+        }
+        seen
+    }
+
+    /// Verdicts kept now, about; for a metric.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.analyses.entry_count()
+        self.judged.entry_count()
     }
 
-    /// Whether no text is kept, about.
+    /// Whether nothing is kept, about.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-impl Default for AnalysisCache {
+impl Default for VerdictCache {
     fn default() -> Self {
         Self::new()
     }
@@ -69,32 +192,69 @@ impl Default for AnalysisCache {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_text_is_analysed_once() {
-        let cache = AnalysisCache::new();
-        let first = cache.get("SELECT 1");
-        assert!(Arc::ptr_eq(&first, &cache.get("SELECT 1")));
-        assert!(!Arc::ptr_eq(&first, &cache.get("SELECT 2")));
+    fn writes() -> Rules {
+        Rules::Write(ControlGuard::default())
+    }
+
+    fn reads() -> Rules {
+        let catalog = Catalog::unavailable(crate::AllowedFunctions::default());
+        Rules::Read(Arc::new(catalog), ControlGuard::default())
     }
 
     #[test]
-    fn long_texts_are_analysed_and_not_kept() {
-        let cache = AnalysisCache::new();
+    fn a_text_is_judged_once_for_each_set_of_rules() {
+        let cache = VerdictCache::new();
+        let (reads, other) = (reads(), reads());
+        let first = cache.judge(b"DELETE FROM t", &reads);
+        assert!(first.verdict.is_err());
+        assert!(Arc::ptr_eq(&first, &cache.judge(b"DELETE FROM t", &reads)));
+        let second = cache.judge(b"DELETE FROM t", &other);
+        assert!(!Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&first.analysis, &second.analysis));
+        assert!(cache.judge(b"DELETE FROM t", &writes()).verdict.is_ok());
+        let blocked = Rules::Write(ControlGuard {
+            block_copy: true,
+            block_ddl: false,
+        });
+        assert!(cache.judge(b"COPY t TO STDOUT", &blocked).verdict.is_err());
+        assert!(cache.judge(b"COPY t TO STDOUT", &writes()).verdict.is_ok());
+    }
+
+    #[test]
+    fn long_texts_are_judged_and_not_kept() {
+        let cache = VerdictCache::new();
         let sql = format!("SELECT '{}'", "x".repeat(MAX_CACHED_TEXT_BYTES));
-        let first = cache.get(&sql);
-        assert_eq!(first.parse, Ok(()));
-        assert!(!Arc::ptr_eq(&first, &cache.get(&sql)));
+        let first = cache.judge(sql.as_bytes(), &writes());
+        assert_eq!(first.analysis.parse, Ok(()));
+        assert!(!Arc::ptr_eq(
+            &first,
+            &cache.judge(sql.as_bytes(), &writes())
+        ));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_pass_only_without_rules() {
+        let cache = VerdictCache::new();
+        assert!(cache.judge(b"SELECT '\xff'", &writes()).verdict.is_ok());
+        let refusal = cache
+            .judge(b"SELECT '\xff'", &reads())
+            .verdict
+            .clone()
+            .unwrap_err();
+        assert_eq!(
+            (refusal.rule, refusal.code.sqlstate()),
+            ("guard.not_utf8", "25006")
+        );
     }
 
     #[test]
     fn the_cache_stays_within_its_weight() {
-        let cache = AnalysisCache::new();
+        let cache = VerdictCache::new();
         let filler = "x".repeat(60_000);
         for index in 0..1000 {
-            let _ = cache.get(&format!("SELECT {index}, '{filler}'"));
+            let _ = cache.judge(format!("SELECT {index}, '{filler}'").as_bytes(), &writes());
         }
-        cache.analyses.run_pending_tasks();
-        assert!(cache.analyses.weighted_size() <= MAX_CACHE_BYTES);
+        cache.judged.run_pending_tasks();
+        assert!(cache.judged.weighted_size() <= MAX_CACHE_BYTES);
         assert!(!cache.is_empty());
     }
 }

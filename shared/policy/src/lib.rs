@@ -5,11 +5,12 @@
 //!
 //! The parser assumes what the data plane must ensure on the target's session: `client_encoding` UTF-8 and
 //! `standard_conforming_strings` on; otherwise server and parser read different statements ([`startup`], and the
-//! settings that [`ReadGuard`] lets through, keep both).
+//! settings that a read grant may change, keep both).
 #![warn(missing_docs)]
 
 mod analysis;
 mod cache;
+mod catalog;
 mod guard;
 mod kind;
 mod parser;
@@ -17,8 +18,12 @@ mod refusal;
 pub mod startup;
 
 pub use analysis::{Analysis, Fingerprint, Statement, analyze};
-pub use cache::AnalysisCache;
-pub use guard::{ControlGuard, DenyList, FunctionJudge, FunctionRef, Notation, ReadGuard};
+pub use cache::{Judged, Rules, VerdictCache};
+pub use catalog::{
+    AllowedFunctions, Builder as CatalogBuilder, Catalog, FETCH as CATALOG_QUERY, InvalidFunction,
+    InvalidRow,
+};
+pub use guard::{ControlGuard, FunctionRef, NameRef, Notation, Uses};
 pub use kind::StatementKind;
 pub use parser::{INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS, ParseFailure};
 pub use refusal::Refusal;

@@ -10,6 +10,7 @@
     reason = "this crate is part of tests, and a test that cannot start has failed"
 )]
 
+pub mod corpus;
 pub mod major;
 pub mod postgres;
 pub mod wait;

@@ -35,6 +35,9 @@ fn full(database: Database) -> v1::Database {
         record_rows: database.record_rows,
         record_max_rows: database.record_max_rows,
         record_max_bytes: database.record_max_bytes,
+        allowed_functions: database.allowed_functions,
+        reader_can_write: database.reader_can_write,
+        warning: database.warning.unwrap_or_default().to_owned(),
         created_at: Some(timestamp(database.created_at)),
         updated_at: Some(timestamp(database.updated_at)),
     }
@@ -93,6 +96,7 @@ impl Databases for DatabasesApi {
             record_rows: request.record_rows.unwrap_or(true),
             record_max_rows: request.record_max_rows.filter(|limit| *limit != 0),
             record_max_bytes: request.record_max_bytes.filter(|limit| *limit != 0),
+            allowed_functions: request.allowed_functions,
         };
         Ok(Response::new(full(
             databases::create(&self.0, &caller, new).await?,
@@ -146,6 +150,7 @@ impl Databases for DatabasesApi {
             record_max_rows: request.record_max_rows.map(none_for_zero),
             record_max_bytes: request.record_max_bytes.map(none_for_zero),
             is_disabled: request.is_disabled,
+            allowed_functions: request.allowed_functions.map(|allowed| allowed.names),
         };
         Ok(Response::new(full(
             databases::update(&self.0, &caller, DatabaseId(request.id), change).await?,
@@ -176,9 +181,11 @@ impl Databases for DatabasesApi {
             tls: login.tls,
             is_superuser: login.is_superuser,
             latency_us: login.latency_us,
+            can_write: login.can_write,
         });
         Ok(Response::new(v1::TestDatabaseResponse {
             logins: logins.collect(),
+            advice: tested.advice.unwrap_or_default(),
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! What callers send about a database, checked and put into its row.
 
 use pglens_core::{Secret, SslMode};
+use pglens_policy::AllowedFunctions;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,9 @@ pub const DEFAULT_PORT: i64 = 5432;
 fn default_port() -> i64 {
     DEFAULT_PORT
 }
+
+/// Each login carries the list to its proxy.
+const MAX_ALLOWED_FUNCTIONS: usize = 200;
 
 fn default_ssl_mode() -> SslMode {
     SslMode::Prefer
@@ -71,6 +75,10 @@ pub struct CreateDatabase {
     /// Bytes of rows kept for each statement, at least 1; null: the server's setting.
     #[serde(default)]
     pub record_max_bytes: Option<i64>,
+    /// Functions that read grants may call although the target's catalog does not show them to be harmless, as
+    /// `schema.function`.
+    #[serde(default)]
+    pub allowed_functions: Vec<String>,
 }
 
 /// Changes to a database; absent fields stay as they are.
@@ -124,6 +132,9 @@ pub struct UpdateDatabase {
     /// Whether nobody is let in; its sessions end.
     #[serde(default)]
     pub is_disabled: Option<bool>,
+    /// Functions that read grants may call in addition, as `schema.function`; replaces the list.
+    #[serde(default)]
+    pub allowed_functions: Option<Vec<String>>,
 }
 
 /// `row` with `change` in it; passwords go into `sealed`.
@@ -180,6 +191,7 @@ pub(super) fn apply(
     row.record_max_rows = change.record_max_rows.unwrap_or(row.record_max_rows);
     row.record_max_bytes = change.record_max_bytes.unwrap_or(row.record_max_bytes);
     row.is_disabled = change.is_disabled.unwrap_or(row.is_disabled);
+    row.allowed_functions = change.allowed_functions.unwrap_or(row.allowed_functions);
     Ok(row)
 }
 
@@ -215,6 +227,14 @@ pub(super) fn check(row: &Database) -> Result<(), ServiceError> {
     }
     validate::limit("record_max_rows", row.record_max_rows)?;
     validate::limit("record_max_bytes", row.record_max_bytes)?;
+    if row.allowed_functions.len() > MAX_ALLOWED_FUNCTIONS {
+        return Err(ServiceError::invalid(
+            "allowed_functions",
+            format_args!("has more than {MAX_ALLOWED_FUNCTIONS} entries"),
+        ));
+    }
+    AllowedFunctions::parse(&row.allowed_functions)
+        .map_err(|error| ServiceError::invalid("allowed_functions", error))?;
     match &row.ssl_root_cert {
         Some(pem) => validate::certificates("ssl_root_cert", pem),
         None => Ok(()),

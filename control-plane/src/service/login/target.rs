@@ -46,5 +46,6 @@ pub(super) fn open(
         password: password.to_owned(),
         ssl_mode: v1::SslMode::from(database.ssl_mode).into(),
         ssl_root_cert: database.ssl_root_cert.clone().unwrap_or_default(),
+        allowed_functions: database.allowed_functions.clone(),
     })
 }

@@ -220,6 +220,7 @@ impl Engine {
         let judged = self.judge.text(parse.text, || self.quota.left());
         let is_free = judged.is_free();
         let verdict = judged.verdict.and_then(|()| {
+            self.judge.parameter_types(&parse.parameter_types)?;
             if parse.text.len() > judge::MAX_RECORDED_STATEMENT_BYTES {
                 return Err(judge::too_large(parse.text.len()));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pglens_core::{AccessLevel, AuditLevel, GrantId, SessionId};
-use pglens_policy::AnalysisCache;
+use pglens_policy::VerdictCache;
 use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
 use pglens_wire::backend::{self, Report, Severity, TransactionStatus, tag};
@@ -20,7 +20,9 @@ use crate::audit::outbox::tests::TestOutbox;
 use crate::clock::Now;
 use crate::control::allowed::Grant;
 use crate::metrics::Metrics;
+use crate::policy::catalogs::CatalogView;
 use crate::policy::{Judge, Quota};
+use crate::upstream::CancelKey;
 
 mod attribution;
 mod refusals;
@@ -94,8 +96,10 @@ impl Setup {
         };
         let max = (self.queries, self.bytes);
         let quota = Quota::shared(session_id.to_wire(), grant.id, max, &slice, now.instant);
+        let target = CancelKey::for_tests(1).target;
+        let catalog = (self.level == AccessLevel::Read).then(|| CatalogView::for_tests(target));
         let engine = Engine::new(
-            Judge::new(AnalysisCache::new(), &grant),
+            Judge::new(VerdictCache::new(), &grant, catalog),
             recorder,
             Quota::new(quota),
             Arc::default(),

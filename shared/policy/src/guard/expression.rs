@@ -4,27 +4,36 @@
 //! compile here until somebody has looked at it, and a node that nobody has looked at is refused. The walk keeps its
 //! own stack, so deep trees cost memory and not the thread.
 
+mod clauses;
 mod json;
 mod parts;
 mod set_config;
 mod xml;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use pg_query::protobuf::{self, Node};
 use pg_query::{NodeEnum, NodeRef};
 
 use super::constant::name_parts;
-use super::function::{FunctionRef, Notation};
+use super::relation;
+use super::uses::{FunctionRef, NameRef, Notation, Uses};
 use crate::refusal::Refusal;
 
 type Verdict = Result<(), Refusal>;
 
-/// The nodes still to be looked at and the functions met so far.
+/// A name and the schema in front of it, if there is one.
+type Name<'a> = (Option<&'a str>, &'a str);
+
+/// The nodes still to be looked at, and what was met so far that a catalog has to be asked about.
 #[derive(Default)]
 pub(super) struct Walk<'a> {
     pending: Vec<NodeRef<'a>>,
-    functions: HashSet<(Option<&'a str>, &'a str, Notation)>,
+    functions: BTreeSet<(Option<&'a str>, &'a str, Notation)>,
+    operators: BTreeSet<Name<'a>>,
+    types: BTreeSet<Name<'a>>,
+    /// A function is among the tables: its alias may stand for a single value.
+    calls_in_from: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -45,18 +54,42 @@ impl<'a> Walk<'a> {
             .try_for_each(|node| self.check(node.to_ref()))
     }
 
-    /// The functions met, in a stable order.
-    pub(super) fn into_functions(self) -> Vec<FunctionRef> {
-        let mut functions: Vec<_> = self.functions.into_iter().collect();
-        functions.sort_unstable_by_key(|(schema, name, notation)| {
-            (*schema, *name, *notation == Notation::Attribute)
-        });
-        let owned = |(schema, name, notation): (Option<&str>, &str, Notation)| FunctionRef {
+    /// What was met, in a stable order.
+    pub(super) fn into_uses(self) -> Uses {
+        let calls_in_from = self.calls_in_from;
+        let function = |(schema, name, notation): (Option<&str>, &str, Notation)| FunctionRef {
             schema: schema.map(Into::into),
             name: name.into(),
-            notation,
+            notation: match notation {
+                Notation::OfRow if calls_in_from => Notation::OfAny,
+                notation => notation,
+            },
         };
-        functions.into_iter().map(owned).collect()
+        let named = |(schema, name): Name<'_>| NameRef {
+            schema: schema.map(Into::into),
+            name: name.into(),
+        };
+        Uses {
+            functions: self.functions.into_iter().map(function).collect(),
+            operators: self.operators.into_iter().map(named).collect(),
+            types: self.types.into_iter().map(named).collect(),
+        }
+    }
+
+    fn operator(&mut self, name: &'a [Node]) -> Verdict {
+        match schema_and_name(name) {
+            Some(name) => {
+                self.operators.insert(name);
+                Ok(())
+            }
+            None => Err(not_understood("an operator without a name")),
+        }
+    }
+
+    /// What comparing, sorting and grouping use without naming it.
+    fn implied(&mut self, operators: &[&'static str]) {
+        self.operators
+            .extend(operators.iter().map(|operator| (None, *operator)));
     }
 
     fn many(&mut self, nodes: &'a [Node]) {
@@ -93,8 +126,8 @@ impl<'a> Walk<'a> {
             | NodeRef::Boolean(_)
             | NodeRef::BitString(_)
             | NodeRef::Alias(_)
-            | NodeRef::RangeVar(_)
             | NodeRef::CtesearchClause(_) => Ok(()),
+            NodeRef::RangeVar(relation) => relation::judge(relation),
             NodeRef::List(protobuf::List { items }) => {
                 self.many(items);
                 Ok(())
@@ -126,7 +159,7 @@ impl<'a> Walk<'a> {
             limit_option: _,
             locking_clause,
             with_clause,
-            op: _,
+            op,
             all: _,
             larg,
             rarg,
@@ -144,6 +177,10 @@ impl<'a> Walk<'a> {
                 "cannot execute SELECT FOR UPDATE or FOR SHARE under a read grant",
                 "Row locks are written to the table.",
             ));
+        }
+        let compares = !(distinct_clause.is_empty() && group_clause.is_empty());
+        if compares || protobuf::SetOperation::SetopNone as i32 != *op {
+            self.implied(&["=", "<"]);
         }
         let pinned = set_config::pinned_name(select);
         for target in target_list {
@@ -181,22 +218,29 @@ impl<'a> Walk<'a> {
             agg_order,
             agg_filter,
             over,
-            agg_within_group: _,
+            agg_within_group,
             agg_star: _,
-            agg_distinct: _,
-            func_variadic: _,
-            funcformat: _,
+            agg_distinct,
+            func_variadic,
+            funcformat,
             location: _,
         } = call;
-        let (schema, name) = match name_parts(funcname).as_deref() {
-            Some([name]) => (None, *name),
-            Some([.., schema, name]) => (Some(*schema), *name),
-            _ => return Err(not_understood("a function without a name")),
+        let Some((schema, name)) = schema_and_name(funcname) else {
+            return Err(not_understood("a function without a name"));
         };
-        // The form of `ts_rewrite` that runs a query has two arguments.
-        let is_plain_rewrite = name == "ts_rewrite" && args.len() == 3;
-        if !is_plain_rewrite && !set_config::is_harmless(name, args)? {
-            self.functions.insert((schema, name, Notation::Call));
+        let count = u16::try_from(args.len()).ok();
+        let is_syntax = protobuf::CoercionForm::CoerceSqlSyntax as i32 == *funcformat;
+        let notation = match count {
+            _ if is_syntax => Notation::Syntax,
+            _ if *agg_within_group || *func_variadic => Notation::Call(None),
+            // The form of `ts_rewrite` that runs a query has two arguments.
+            Some(3) if name == "ts_rewrite" => Notation::Judged(3),
+            Some(count) if set_config::is_harmless(name, args)? => Notation::Judged(count),
+            count => Notation::Call(count),
+        };
+        self.functions.insert((schema, name, notation));
+        if *agg_distinct || !agg_order.is_empty() {
+            self.implied(&["=", "<"]);
         }
         self.many(args);
         self.many(agg_order);
@@ -211,7 +255,7 @@ impl<'a> Walk<'a> {
             fields,
             location: _,
         } = column;
-        self.attributes(fields.get(1..).unwrap_or_default());
+        self.attributes(fields.get(1..).unwrap_or_default(), Notation::OfRow);
         Ok(())
     }
 
@@ -219,14 +263,14 @@ impl<'a> Walk<'a> {
     fn visit_indirection(&mut self, indirection: &'a protobuf::AIndirection) -> Verdict {
         let protobuf::AIndirection { arg, indirection } = indirection;
         self.one(arg);
-        self.attributes(indirection);
+        self.attributes(indirection, Notation::OfAny);
         self.many(indirection);
         Ok(())
     }
 
-    fn attributes(&mut self, fields: &'a [Node]) {
+    fn attributes(&mut self, fields: &'a [Node], notation: Notation) {
         let names = fields.iter().filter_map(|field| match &field.node {
-            Some(NodeEnum::String(name)) => Some((None, name.sval.as_str(), Notation::Attribute)),
+            Some(NodeEnum::String(name)) => Some((None, name.sval.as_str(), notation)),
             _ => None,
         });
         self.functions.extend(names);
@@ -252,6 +296,15 @@ impl<'a> Walk<'a> {
         self.many(args);
         self.one(repeatable);
         Ok(())
+    }
+}
+
+/// A name of one or two parts; of three, the first is the database.
+fn schema_and_name(nodes: &[Node]) -> Option<Name<'_>> {
+    match name_parts(nodes).as_deref() {
+        Some([name]) => Some((None, name)),
+        Some([.., schema, name]) => Some((Some(schema), name)),
+        _ => None,
     }
 }
 

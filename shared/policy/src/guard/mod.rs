@@ -2,58 +2,34 @@
 
 mod constant;
 mod expression;
-mod function;
+mod relation;
 mod setting;
 mod statement;
+mod uses;
 
 use crate::analysis::Analysis;
 use crate::parser::ParseFailure;
 use crate::refusal::Refusal;
 
-pub use function::{DenyList, FunctionJudge, FunctionRef, Notation};
-pub(crate) use setting::{SettingValue, judge_setting, normalised_name};
+pub(crate) use setting::{SettingValue, is_harmless_setting, judge_setting, normalised_name};
 pub(crate) use statement::{judge_read, refused_kind};
-
-/// The lock of a read grant: what cannot be shown to be harmless is refused.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadGuard;
-
-impl ReadGuard {
-    /// Whether a read grant may run every statement of the text.
-    ///
-    /// # Errors
-    /// The refusal of the first statement that is refused; nothing of the text may then reach the target.
-    pub fn check(analysis: &Analysis) -> Result<(), Refusal> {
-        analysis
-            .statements
-            .iter()
-            .try_for_each(|statement| statement.read_verdict.clone())
-    }
-
-    /// The same, and `judge` agrees to every function in the text: where a target's catalog has its say.
-    ///
-    /// # Errors
-    /// As [`ReadGuard::check`], then the first refusal of `judge`.
-    pub fn check_with(analysis: &Analysis, judge: &dyn FunctionJudge) -> Result<(), Refusal> {
-        Self::check(analysis)?;
-        let mut functions = analysis
-            .statements
-            .iter()
-            .flat_map(|statement| &statement.functions);
-        functions.try_for_each(|function| judge.judge(function))
-    }
-}
+pub use uses::{FunctionRef, NameRef, Notation, Uses};
 
 /// The optional controls of a write grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ControlGuard {
-    /// No COPY, in either direction.
+    /// No COPY, in either direction, and no statement that could hide one (DO).
     pub block_copy: bool,
     /// No statement that defines, changes or drops objects or privileges, and none that could hide one (DO).
     pub block_ddl: bool,
 }
 
 impl ControlGuard {
+    /// Different for each set of controls, below four.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.block_copy) | u64::from(self.block_ddl) << 1
+    }
+
     /// Whether the controls let every statement of the text through. A text that was not understood could be
     /// anything: it passes only if nothing is blocked.
     ///
@@ -65,11 +41,11 @@ impl ControlGuard {
         }
         for statement in &analysis.statements {
             let kind = statement.kind;
-            if self.block_copy && statement.is_copy {
+            if self.block_copy && (statement.is_copy || statement.is_opaque) {
                 return Err(Refusal::control(
                     "control.block_copy",
                     format!("{kind} is not allowed by this grant"),
-                    "The grant blocks COPY.",
+                    "The grant blocks COPY, and what could hide one.",
                 ));
             }
             if self.block_ddl && (statement.is_ddl || statement.is_opaque) {

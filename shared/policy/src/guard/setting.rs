@@ -128,6 +128,11 @@ pub(crate) fn judge_setting(name: &str, value: SettingValue<'_>) -> Result<(), R
     }
 }
 
+/// Whether the setting may have any value.
+pub(crate) fn is_harmless_setting(name: &str) -> bool {
+    is_harmless(&normalised_name(name))
+}
+
 fn is_harmless(name: &str) -> bool {
     HARMLESS.binary_search(&name).is_ok() || name.starts_with(HARMLESS_PREFIX)
 }

@@ -8,18 +8,19 @@ use pg_query::{LockMode, NodeEnum};
 
 use super::constant::constant_text;
 use super::expression::Walk;
-use super::function::FunctionRef;
+use super::relation;
 use super::setting::{SettingValue, judge_setting};
+use super::uses::Uses;
 use crate::kind::{Facts, StatementKind};
 use crate::refusal::Refusal;
 
 type Verdict = Result<(), Refusal>;
 
-/// Judges a statement but for its functions, which are returned for judges that know them.
-pub(crate) fn judge_read(node: &NodeEnum, kind: StatementKind) -> (Verdict, Vec<FunctionRef>) {
+/// Judges a statement but for what it uses, which is returned for a catalog to judge.
+pub(crate) fn judge_read(node: &NodeEnum, kind: StatementKind) -> (Verdict, Uses) {
     let mut walk = Walk::default();
     let verdict = judge(node, kind, &mut walk);
-    (verdict, walk.into_functions())
+    (verdict, walk.into_uses())
 }
 
 /// The refusal of a statement whose kind is not on the list.
@@ -142,7 +143,7 @@ fn judge_set(statement: &VariableSetStmt, kind: StatementKind) -> Verdict {
 
 fn judge_copy<'a>(statement: &'a CopyStmt, kind: StatementKind, walk: &mut Walk<'a>) -> Verdict {
     let CopyStmt {
-        relation: _,
+        relation,
         query,
         attlist,
         is_from,
@@ -157,6 +158,9 @@ fn judge_copy<'a>(statement: &'a CopyStmt, kind: StatementKind, walk: &mut Walk<
             format!("cannot execute this {kind} under a read grant"),
             "A read grant copies to the client only (COPY … TO STDOUT).",
         ));
+    }
+    if let Some(relation) = relation {
+        relation::judge(relation)?;
     }
     walk.check_all(attlist)?;
     walk.check_all(options)?;

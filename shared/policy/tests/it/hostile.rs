@@ -3,9 +3,13 @@
 use std::thread;
 
 use pglens_policy::{
-    Analysis, INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS, ParseFailure, ReadGuard,
-    analyze,
+    AllowedFunctions, Analysis, Catalog, INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS,
+    ParseFailure, Refusal, analyze,
 };
+
+fn check(analysis: &Analysis) -> Result<(), Refusal> {
+    Catalog::unavailable(AllowedFunctions::default()).check(analysis)
+}
 use proptest::prelude::*;
 
 /// What tokio gives its workers.
@@ -72,7 +76,8 @@ fn what_is_parsed_inline_fits_a_worker() {
 #[test]
 fn honest_depth_is_understood() {
     for sql in nested(200) {
-        assert_eq!(ReadGuard::check(&analyze(&sql)), Ok(()), "{}", &sql[..60]);
+        let verdict = &analyze(&sql).statements[0].read_verdict;
+        assert_eq!(verdict, &Ok(()), "{}", &sql[..60]);
     }
 }
 
@@ -84,7 +89,7 @@ fn what_is_deep_inside_is_found() {
         ")".repeat(100)
     );
     assert_eq!(
-        ReadGuard::check(&analyze(&sql)).unwrap_err().rule,
+        check(&analyze(&sql)).unwrap_err().rule,
         "read_grant.function"
     );
 }
@@ -96,7 +101,7 @@ fn long_texts_are_refused_unseen() {
     for sql in [many_bytes, many_tokens] {
         let analysis = analyze(&sql);
         assert_eq!(analysis.parse, Err(ParseFailure::TooLong));
-        let refusal = ReadGuard::check(&analysis).unwrap_err();
+        let refusal = check(&analysis).unwrap_err();
         assert_eq!(
             (refusal.rule, refusal.code.sqlstate()),
             ("read_grant.not_understood", "25006")
@@ -107,7 +112,7 @@ fn long_texts_are_refused_unseen() {
         .collect::<Vec<_>>()
         .join(", ");
     assert_eq!(
-        ReadGuard::check(&analyze(&format!("SELECT * FROM t WHERE id IN ({list})"))),
+        check(&analyze(&format!("SELECT * FROM t WHERE id IN ({list})"))),
         Ok(())
     );
 }
@@ -133,7 +138,7 @@ fn many_callers_share_the_parser_threads() {
 #[test]
 fn a_null_byte_is_not_the_end_of_the_text() {
     let analysis = analyze("SELECT 1\0; DROP TABLE t");
-    assert!(ReadGuard::check(&analysis).is_err());
+    assert!(check(&analysis).is_err());
 }
 
 /// Words that make statements, in any order.
@@ -200,7 +205,7 @@ proptest! {
                 prop_assert!(sql.get(statement.range.clone()).is_some());
             }
             // A text that does not parse never passes.
-            prop_assert!(analysis.parse.is_ok() || ReadGuard::check(&analysis).is_err());
+            prop_assert!(analysis.parse.is_ok() || check(&analysis).is_err());
         }
     }
 }

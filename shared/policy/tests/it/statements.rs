@@ -1,8 +1,12 @@
 //! What a text contains: ranges, kinds, fingerprints, and the controls of a write grant.
 
 use pglens_policy::{
-    ControlGuard, FunctionJudge, FunctionRef, ParseFailure, ReadGuard, Refusal, analyze,
+    AllowedFunctions, Analysis, Catalog, ControlGuard, Notation, ParseFailure, Refusal, analyze,
 };
+
+fn check(analysis: &Analysis) -> Result<(), Refusal> {
+    Catalog::unavailable(AllowedFunctions::default()).check(analysis)
+}
 
 fn kinds(sql: &str) -> Vec<&'static str> {
     analyze(sql)
@@ -41,7 +45,7 @@ fn an_empty_text_has_no_statement() {
             (0, &Ok(())),
             "{sql}"
         );
-        assert_eq!(ReadGuard::check(&analysis), Ok(()));
+        assert_eq!(check(&analysis), Ok(()));
     }
 }
 
@@ -62,7 +66,7 @@ fn a_text_that_does_not_parse_is_one_unknown_statement() {
         (statement.kind.as_str(), statement.range.clone()),
         ("UNKNOWN", 1..8)
     );
-    let refusal = ReadGuard::check(&analysis).unwrap_err();
+    let refusal = check(&analysis).unwrap_err();
     assert_eq!(
         (refusal.code.sqlstate(), refusal.message),
         ("42601", message)
@@ -141,7 +145,7 @@ fn controls_stop_their_statements_only() {
         ("DROP TABLE t", None, ddl),
         ("COMMENT ON TABLE t IS 'x'", None, ddl),
         ("REINDEX TABLE t", None, ddl),
-        ("DO $$ BEGIN END $$", None, ddl),
+        ("DO $$ BEGIN END $$", copy, ddl),
     ] {
         assert_eq!(rule(sql, false, false), None, "{sql}");
         assert_eq!(rule(sql, true, false), with_copy, "{sql}");
@@ -159,28 +163,37 @@ fn controls_stop_their_statements_only() {
 }
 
 #[test]
-fn another_judge_has_its_say_after_the_list() {
-    struct NoFunctions;
-    impl FunctionJudge for NoFunctions {
-        fn judge(&self, function: &FunctionRef) -> Result<(), Refusal> {
-            let refused = ReadGuard::check(&analyze("DELETE FROM t")).unwrap_err();
-            Err(Refusal {
-                rule: "test",
-                message: function.to_string(),
-                ..refused
-            })
-        }
-    }
-    let check = |sql: &str| {
-        ReadGuard::check_with(&analyze(sql), &NoFunctions).map_err(|r| (r.rule, r.message))
-    };
-    assert_eq!(check("SELECT 1"), Ok(()));
-    assert_eq!(
-        check("SELECT 1; SELECT s.f(1)"),
-        Err(("test", "s.f".to_owned()))
+fn what_a_statement_uses_is_told() {
+    let analysis = analyze(
+        "SELECT f(a.b), s.g(1, 2)::w FROM a, h(VARIADIC c) WHERE (a).i AND x OPERATOR(s.@) y \
+         AND set_config('jit', 'off', true) = '' ORDER BY 1",
     );
+    let uses = &analysis.statements[0].uses;
+    let functions: Vec<_> = uses
+        .functions
+        .iter()
+        .map(|one| (one.to_string(), one.notation))
+        .collect();
+    let expected = [
+        ("b", Notation::OfAny),
+        ("f", Notation::Call(Some(1))),
+        ("h", Notation::Call(None)),
+        ("i", Notation::OfAny),
+        ("set_config", Notation::Judged(3)),
+        ("s.g", Notation::Call(Some(2))),
+    ];
     assert_eq!(
-        check("SELECT nextval('s')").unwrap_err().0,
-        "read_grant.function"
+        functions,
+        expected.map(|(name, notation)| (name.to_owned(), notation))
+    );
+    let names = |names: &[pglens_policy::NameRef]| {
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&uses.operators), ["<", "=", "s.@"]);
+    assert_eq!(names(&uses.types), ["w"]);
+    let rows_only = analyze("SELECT a.b FROM a");
+    assert_eq!(
+        rows_only.statements[0].uses.functions[0].notation,
+        Notation::OfRow
     );
 }

@@ -206,6 +206,9 @@ pub struct Target {
     /// PEM; empty: the system's roots.
     #[prost(string, tag = "7")]
     pub ssl_root_cert: ::prost::alloc::string::String,
+    /// Functions that read grants may call although the catalog does not show them to be harmless: schema.function.
+    #[prost(string, repeated, tag = "8")]
+    pub allowed_functions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuotaSlice {
@@ -2151,6 +2154,20 @@ pub struct Database {
     pub record_max_rows: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "16")]
     pub record_max_bytes: ::core::option::Option<i64>,
+    /// Functions that read grants may call although the catalog does not show them to be harmless: schema.function.
+    #[prost(string, repeated, tag = "17")]
+    pub allowed_functions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the login of read grants could write when it was last tested; absent: not tested since it was set.
+    #[prost(bool, optional, tag = "18")]
+    pub reader_can_write: ::core::option::Option<bool>,
+    /// What to do about it; empty: nothing.
+    #[prost(string, tag = "19")]
+    pub warning: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AllowedFunctions {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateDatabaseRequest {
@@ -2186,6 +2203,8 @@ pub struct CreateDatabaseRequest {
     pub record_max_rows: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "14")]
     pub record_max_bytes: ::core::option::Option<i64>,
+    #[prost(string, repeated, tag = "15")]
+    pub allowed_functions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListDatabasesRequest {
@@ -2239,6 +2258,9 @@ pub struct UpdateDatabaseRequest {
     pub record_max_rows: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "15")]
     pub record_max_bytes: ::core::option::Option<i64>,
+    /// Absent: as they are.
+    #[prost(message, optional, tag = "16")]
+    pub allowed_functions: ::core::option::Option<AllowedFunctions>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteDatabaseRequest {
@@ -2254,6 +2276,9 @@ pub struct TestDatabaseRequest {
 pub struct TestDatabaseResponse {
     #[prost(message, repeated, tag = "1")]
     pub logins: ::prost::alloc::vec::Vec<LoginTest>,
+    /// What to do so that a read grant cannot change the target whatever happens, with the SQL; empty: nothing.
+    #[prost(string, tag = "2")]
+    pub advice: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginTest {
@@ -2272,6 +2297,9 @@ pub struct LoginTest {
     pub is_superuser: bool,
     #[prost(uint64, tag = "7")]
     pub latency_us: u64,
+    /// Besides temporary tables.
+    #[prost(bool, tag = "8")]
+    pub can_write: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GrantInfo {

@@ -9,7 +9,7 @@ use pg_query::protobuf;
 use pg_query::protobuf::JsonExprOp;
 
 use super::{Verdict, Walk, not_understood};
-use crate::guard::function::Notation;
+use crate::guard::uses::Notation;
 
 fn function_to_an_older_server(node: NodeRef<'_>) -> Option<&'static str> {
     Some(match node {
@@ -33,7 +33,7 @@ fn function_to_an_older_server(node: NodeRef<'_>) -> Option<&'static str> {
 impl<'a> Walk<'a> {
     pub(super) fn visit_json(&mut self, node: NodeRef<'a>) -> Verdict {
         if let Some(name) = function_to_an_older_server(node) {
-            self.functions.insert((None, name, Notation::Call));
+            self.functions.insert((None, name, Notation::Syntax));
         }
         match node {
             NodeRef::JsonValueExpr(protobuf::JsonValueExpr {

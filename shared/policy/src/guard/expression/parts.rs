@@ -3,7 +3,17 @@
 use pg_query::NodeRef;
 use pg_query::protobuf;
 
+use pg_query::protobuf::AExprKind;
+
 use super::{Verdict, Walk, not_understood};
+
+/// Kinds whose name is not that of the operators behind them.
+const BETWEEN: [AExprKind; 4] = [
+    AExprKind::AexprBetween,
+    AExprKind::AexprNotBetween,
+    AExprKind::AexprBetweenSym,
+    AExprKind::AexprNotBetweenSym,
+];
 
 impl<'a> Walk<'a> {
     pub(super) fn visit_part(&mut self, node: NodeRef<'a>) -> Verdict {
@@ -18,14 +28,19 @@ impl<'a> Walk<'a> {
                 self.one(val);
             }
             NodeRef::AExpr(protobuf::AExpr {
-                kind: _,
-                name: _, // the operator; the function behind it is for a judge that knows the catalog
+                kind,
+                name,
                 lexpr,
                 rexpr,
                 rexpr_list_start: _,
                 rexpr_list_end: _,
                 location: _,
             }) => {
+                if BETWEEN.iter().any(|between| *between as i32 == *kind) {
+                    self.implied(&["<=", ">=", "<", ">"]);
+                } else {
+                    self.operator(name)?;
+                }
                 self.one(lexpr);
                 self.one(rexpr);
             }
@@ -62,10 +77,15 @@ impl<'a> Walk<'a> {
                 sub_link_type: _,
                 sub_link_id: _,
                 testexpr,
-                oper_name: _,
+                oper_name,
                 subselect,
                 location: _,
             }) => {
+                match (oper_name.is_empty(), testexpr) {
+                    (false, _) => self.operator(oper_name)?,
+                    (true, Some(_)) => self.implied(&["="]),
+                    (true, None) => {}
+                }
                 self.one(xpr);
                 self.one(testexpr);
                 self.one(subselect);
@@ -79,7 +99,7 @@ impl<'a> Walk<'a> {
                 self.push(type_name.as_ref(), NodeRef::TypeName);
             }
             NodeRef::TypeName(protobuf::TypeName {
-                names: _,
+                names,
                 type_oid: _,
                 setof: _,
                 pct_type: _,
@@ -88,6 +108,12 @@ impl<'a> Walk<'a> {
                 array_bounds,
                 location: _,
             }) => {
+                match super::schema_and_name(names) {
+                    Some(name) => {
+                        self.types.insert(name);
+                    }
+                    None => return Err(not_understood("a type without a name")),
+                }
                 self.many(typmods);
                 self.many(array_bounds);
             }
@@ -100,6 +126,9 @@ impl<'a> Walk<'a> {
                 defresult,
                 location: _,
             }) => {
+                if arg.is_some() {
+                    self.implied(&["="]);
+                }
                 self.one(xpr);
                 self.one(arg);
                 self.many(args);
@@ -134,6 +163,7 @@ impl<'a> Walk<'a> {
                 args,
                 location: _,
             }) => {
+                self.implied(&["<"]);
                 self.one(xpr);
                 self.many(args);
             }
@@ -201,159 +231,6 @@ impl<'a> Walk<'a> {
             }) => self.one(arg),
             _ => return self.visit_clause(node),
         }
-        Ok(())
-    }
-
-    /// The clauses of a query.
-    fn visit_clause(&mut self, node: NodeRef<'a>) -> Verdict {
-        match node {
-            NodeRef::RangeSubselect(protobuf::RangeSubselect {
-                lateral: _,
-                subquery,
-                alias: _,
-            }) => {
-                self.one(subquery);
-            }
-            NodeRef::RangeFunction(protobuf::RangeFunction {
-                lateral: _,
-                ordinality: _,
-                is_rowsfrom: _,
-                functions,
-                alias: _,
-                coldeflist,
-            }) => {
-                self.many(functions);
-                self.many(coldeflist);
-            }
-            NodeRef::JoinExpr(protobuf::JoinExpr {
-                jointype: _,
-                is_natural: _,
-                larg,
-                rarg,
-                using_clause: _,
-                join_using_alias: _,
-                quals,
-                alias: _,
-                rtindex: _,
-            }) => {
-                self.one(larg);
-                self.one(rarg);
-                self.one(quals);
-            }
-            NodeRef::SortBy(protobuf::SortBy {
-                node,
-                sortby_dir: _,
-                sortby_nulls: _,
-                use_op: _,
-                location: _,
-            }) => self.one(node),
-            NodeRef::WindowDef(protobuf::WindowDef {
-                name: _,
-                refname: _,
-                partition_clause,
-                order_clause,
-                frame_options: _,
-                start_offset,
-                end_offset,
-                location: _,
-            }) => {
-                self.many(partition_clause);
-                self.many(order_clause);
-                self.one(start_offset);
-                self.one(end_offset);
-            }
-            NodeRef::GroupingSet(protobuf::GroupingSet {
-                kind: _,
-                content,
-                location: _,
-            }) => {
-                self.many(content);
-            }
-            NodeRef::WithClause(protobuf::WithClause {
-                ctes,
-                recursive: _,
-                location: _,
-            }) => {
-                self.many(ctes);
-            }
-            NodeRef::CommonTableExpr(expression) => self.visit_with_query(expression),
-            NodeRef::CtecycleClause(protobuf::CteCycleClause {
-                cycle_col_list: _,
-                cycle_mark_column: _,
-                cycle_mark_value,
-                cycle_mark_default,
-                cycle_path_column: _,
-                location: _,
-                cycle_mark_type: _,
-                cycle_mark_typmod: _,
-                cycle_mark_collation: _,
-                cycle_mark_neop: _,
-            }) => {
-                self.one(cycle_mark_value);
-                self.one(cycle_mark_default);
-            }
-            NodeRef::ColumnDef(definition) => return self.visit_column_definition(definition),
-            _ => return self.visit_xml(node),
-        }
-        Ok(())
-    }
-
-    /// A data-modifying query in WITH is a node that no rule here knows.
-    fn visit_with_query(&mut self, expression: &'a protobuf::CommonTableExpr) {
-        let protobuf::CommonTableExpr {
-            ctename: _,
-            aliascolnames: _,
-            ctematerialized: _,
-            ctequery,
-            search_clause: _,
-            cycle_clause,
-            location: _,
-            cterecursive: _,
-            cterefcount: _,
-            ctecolnames: _,
-            ctecoltypes: _,
-            ctecoltypmods: _,
-            ctecolcollations: _,
-        } = expression;
-        self.one(ctequery);
-        self.push(cycle_clause.as_deref(), NodeRef::CtecycleClause);
-    }
-
-    /// `name type` in `FROM f() AS t(name type)`; anything more belongs to CREATE TABLE.
-    fn visit_column_definition(&mut self, definition: &'a protobuf::ColumnDef) -> Verdict {
-        let protobuf::ColumnDef {
-            colname: _,
-            type_name,
-            compression: _,
-            inhcount: _,
-            is_local: _,
-            is_not_null: _,
-            is_from_type: _,
-            storage: _,
-            storage_name: _,
-            raw_default,
-            cooked_default,
-            identity: _,
-            identity_sequence,
-            generated: _,
-            coll_clause,
-            coll_oid: _,
-            constraints,
-            fdwoptions,
-            location: _,
-        } = definition;
-        let is_plain = raw_default.is_none()
-            && cooked_default.is_none()
-            && identity_sequence.is_none()
-            && constraints.is_empty()
-            && fdwoptions.is_empty();
-        if !is_plain {
-            return Err(not_understood(
-                "a column definition with more than name and type",
-            ));
-        }
-        self.push(type_name.as_ref(), NodeRef::TypeName);
-        self.push(coll_clause.as_deref(), NodeRef::CollateClause);
         Ok(())
     }
 }
