@@ -128,7 +128,7 @@ async fn rows_go_to_administrators_and_broken_ones_to_nobody() {
         .expect_err("a file that is cut short looks it");
 }
 
-/// A million rows pass through a process that holds a chunk of them.
+/// 200,000 rows pass through a process that holds a chunk of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_great_result_is_streamed() {
     const CHUNKS: u32 = 40;

@@ -203,7 +203,7 @@ async fn welcome(sessions: &mut Sessions<'_>, case: &Case) -> Result<(), String>
 
 #[track_caller]
 fn report(what: &str, cases: usize, wrong: &[String]) {
-    println!("{what}: {cases} lines, {} wrong", wrong.len());
+    eprintln!("{what}: {cases} lines, {} wrong", wrong.len());
     assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
 }
 

@@ -53,18 +53,18 @@ pub struct Uses {
 impl Uses {
     pub(crate) fn heap_bytes(&self) -> usize {
         let of_function = |function: &FunctionRef| {
-            size_of::<FunctionRef>() + function.name.len() + bytes(function.schema.as_ref())
+            size_of::<FunctionRef>() + function.name.len() + bytes(function.schema.as_deref())
         };
         let of_name =
-            |name: &NameRef| size_of::<NameRef>() + name.name.len() + bytes(name.schema.as_ref());
+            |name: &NameRef| size_of::<NameRef>() + name.name.len() + bytes(name.schema.as_deref());
         self.functions.iter().map(of_function).sum::<usize>()
             + self.operators.iter().map(of_name).sum::<usize>()
             + self.types.iter().map(of_name).sum::<usize>()
     }
 }
 
-fn bytes(text: Option<&Box<str>>) -> usize {
-    text.map_or(0, |text| text.len())
+fn bytes(text: Option<&str>) -> usize {
+    text.map_or(0, str::len)
 }
 
 impl fmt::Display for FunctionRef {
