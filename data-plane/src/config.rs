@@ -84,6 +84,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("2048"),
     ),
     public(
+        "PGL_SESSION_THREADS",
+        "Threads that sessions run on; 0 is half as many as there are processors",
+        Some("0"),
+    ),
+    public(
         "PGL_RECORD_BUFFER_BYTES",
         "Memory for records that the control plane has not acknowledged",
         Some("67108864"),
@@ -112,6 +117,11 @@ impl FromStr for ClientAuth {
     }
 }
 
+/// The other half of the processors is for the record's way out, TLS handshakes and the kernel's part of the traffic.
+fn default_session_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
+}
+
 /// A data plane's settings, read and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -124,6 +134,7 @@ pub struct Config {
     pub(crate) proxy_protocol_networks: Vec<IpNet>,
     pub(crate) max_sessions: usize,
     pub(crate) max_starting: usize,
+    pub(crate) session_threads: usize,
     pub(crate) record_buffer_bytes: usize,
     pub(crate) shutdown_grace: Duration,
 }
@@ -156,6 +167,12 @@ impl Config {
                 .optional("PGL_PROXY_PROTOCOL_NETWORKS", networks)?
                 .unwrap_or_default(),
             max_sessions: settings.required("PGL_MAX_SESSIONS", parse_number(1..=1_000_000))?,
+            session_threads: match settings
+                .required("PGL_SESSION_THREADS", parse_number(0..=1024))?
+            {
+                0 => default_session_threads(),
+                count => count,
+            },
             max_starting: settings.required("PGL_MAX_STARTING", parse_number(1..=1_000_000))?,
             record_buffer_bytes: settings.required(
                 "PGL_RECORD_BUFFER_BYTES",

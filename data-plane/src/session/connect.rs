@@ -194,7 +194,7 @@ pub(crate) fn relay(
     registration: &Registration,
     messages: SessionMessages,
     allowed_at: Instant,
-) -> (Relay, Signals) {
+) -> Relay {
     let allowed = login.allowed;
     let judge = Judge::new(deps.analyses.clone(), &allowed.grant);
     let quota = Quota::new(allowed.session_id.to_wire(), &allowed.quota, allowed_at);
@@ -207,15 +207,19 @@ pub(crate) fn relay(
     );
     let lease = Arc::clone(&deps.lease);
     let timers = Timers::new(allowed_at, allowed.grant.expires_in, lease);
-    let relay = Relay::new(login.client, target.connection, engine, timers);
     let signals = Signals {
         messages,
-        quota_requests: deps.quota_requests.clone(),
-        room: deps.outbox.watch_room(),
         drain: deps.drain.clone(),
         abort: deps.abort.clone(),
     };
-    (relay, signals)
+    Relay::new(
+        (login.client, target.connection),
+        engine,
+        timers,
+        signals,
+        deps.outbox.watch_room(),
+        deps.quota_requests.clone(),
+    )
 }
 
 #[cfg(test)]
