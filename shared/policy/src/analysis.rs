@@ -63,6 +63,22 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Analysis {
+    /// What is known of `sql` by the analysis of its shape ([`crate::shape`]): one statement, longer by its numbers.
+    pub(crate) fn for_text_of_shape(&self, shape: &str, sql: &str) -> Option<Self> {
+        let [statement] = self.statements.as_slice() else {
+            return None;
+        };
+        if self.parse.is_err() {
+            return None;
+        }
+        let mut statement = statement.clone();
+        statement.range.end += sql.len().checked_sub(shape.len())?;
+        Some(Self {
+            statements: vec![statement],
+            parse: Ok(()),
+        })
+    }
+
     /// Bytes of heap that the analysis holds, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         let of_refusal = |refusal: &Refusal| {

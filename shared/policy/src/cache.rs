@@ -5,6 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::analysis::{Analysis, analyze};
+use crate::shape::shape_of;
 
 /// Memory the cached texts and analyses may take, about: some ten thousand statements of an application.
 const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -36,6 +37,16 @@ impl AnalysisCache {
     /// The analysis of `sql`, made now if it is not kept.
     #[must_use]
     pub fn get(&self, sql: &str) -> Arc<Analysis> {
+        if let Some(shape) = shape_of(sql).filter(|shape| shape != sql) {
+            let known = self.get_as_it_is(&shape).for_text_of_shape(&shape, sql);
+            if let Some(analysis) = known {
+                return Arc::new(analysis);
+            }
+        }
+        self.get_as_it_is(sql)
+    }
+
+    fn get_as_it_is(&self, sql: &str) -> Arc<Analysis> {
         if let Some(analysis) = self.analyses.get(sql) {
             return analysis;
         }
@@ -75,6 +86,17 @@ mod tests {
         let first = cache.get("SELECT 1");
         assert!(Arc::ptr_eq(&first, &cache.get("SELECT 1")));
         assert!(!Arc::ptr_eq(&first, &cache.get("SELECT 2")));
+    }
+
+    #[test]
+    fn texts_that_differ_in_numbers_take_the_place_of_one() {
+        let cache = AnalysisCache::new();
+        for number in 0..100 {
+            let sql = format!("select a from t where b = {number}");
+            assert_eq!(*cache.get(&sql), analyze(&sql));
+        }
+        cache.analyses.run_pending_tasks();
+        assert_eq!(cache.len(), 1);
     }
 
     #[test]
