@@ -185,7 +185,7 @@ pub(crate) fn relay(
     registration: &Registration,
     messages: SessionMessages,
     allowed_at: Instant,
-) -> (Relay, Signals) {
+) -> Relay {
     let allowed = login.allowed;
     let judge = Judge::new(deps.analyses.clone(), &allowed.grant);
     let quota = Quota::new(messages.quota.clone());
@@ -203,15 +203,19 @@ pub(crate) fn relay(
         target.cancel_key,
         registration.activity(),
     );
-    let relay = Relay::new(login.client, target.connection, engine, timers, watchdog);
     let signals = Signals {
         messages,
-        quota_requests: deps.quota_requests.clone(),
-        room: deps.outbox.watch_room(),
         drain: deps.drain.clone(),
         abort: deps.abort.clone(),
     };
-    (relay, signals)
+    Relay::new(
+        (login.client, target.connection),
+        engine,
+        (timers, watchdog),
+        signals,
+        deps.outbox.watch_room(),
+        deps.quota_requests.clone(),
+    )
 }
 
 #[cfg(test)]

@@ -112,13 +112,6 @@ impl Ending {
         Self::told("client_protocol", Cancel::Yes, error)
     }
 
-    pub(crate) fn client_message_too_large(bytes: usize, limit: usize) -> Self {
-        let message = format!("a message of {bytes} bytes cannot be judged, the most is {limit}");
-        let error = ClientError::new(ErrorCode::TooLarge, message)
-            .hint("Use COPY for large amounts of data.");
-        Self::told("client_protocol", Cancel::Yes, error)
-    }
-
     /// The target sent what cannot follow from what was sent to it; nothing can be attributed any more.
     pub(crate) fn target_protocol(what: &'static str) -> Self {
         let error = ClientError::new(

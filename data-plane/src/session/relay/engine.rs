@@ -36,15 +36,22 @@ pub(crate) enum Wait {
     Cancel,
 }
 
-/// How far a direction got with a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a direction left the rest of a chunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Bytes of the chunk that are done with.
-    pub(crate) consumed: usize,
     /// Bytes of the message that follows, if it must be whole before it can be judged.
     pub(crate) needs: usize,
-    /// Why the rest of the chunk was left.
+    /// What must happen before it can go on.
     pub(crate) wait: Option<Wait>,
+}
+
+impl Progress {
+    pub(crate) fn waiting(wait: Wait) -> Self {
+        Self {
+            needs: 0,
+            wait: Some(wait),
+        }
+    }
 }
 
 /// What becomes of one frame at the start of a chunk.
