@@ -8,6 +8,8 @@ MAJORS ?=
 FUZZ_SECONDS ?= 60
 # Flags for `pglens dev`: make up ARGS="--fresh --processes"
 ARGS ?=
+# How long `make soak` kills.
+SOAK_SECONDS ?= 600
 # Options of the ingest benchmark: make bench-ingest INGEST_ARGS="--seconds 60 --proxies 4"
 INGEST_ARGS ?=
 
@@ -62,7 +64,6 @@ newest-major: ## The tests about targets once more, with the newest PostgreSQL a
 test-matrix: bootstrap-test ## Every test that has a target, with each supported major of PostgreSQL (MAJORS="14 18")
 	@scripts/test-majors.sh $(MAJORS)
 
-SOAK_SECONDS ?= 600
 soak: bootstrap-test ## Kill everything at random under load, for SOAK_SECONDS (600)
 	@echo "==> soak, $(SOAK_SECONDS) s"
 	PGLENS_SOAK_SECONDS=$(SOAK_SECONDS) PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --profile soak --no-capture --workspace --locked -E 'package(pglens-e2e) & test(whatever_is_killed)'

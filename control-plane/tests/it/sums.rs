@@ -1,6 +1,6 @@
 //! Numbers about what ran: each statement counts once, whenever its end comes in, and folding changes nothing.
 
-use pglens_testkit::DEADLINE;
+use pglens_testkit::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -54,11 +54,8 @@ async fn statements_count_once_whenever_they_end() {
 
     // In the background, all of it moves from one table to another.
     let deltas = "select count(*) from stats_deltas";
-    let end = tokio::time::Instant::now() + DEADLINE;
-    while scene.plane.fleet.count(deltas).await > 0 {
-        assert!(tokio::time::Instant::now() < end);
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let are_folded = || async { scene.plane.fleet.count(deltas).await == 0 };
+    eventually(DEADLINE, are_folded).await;
     assert_eq!(totals(&scene).await, [4, 1, 1, 2, 80, 6000]);
 
     let stats = scene.ok("/api/stats").await;

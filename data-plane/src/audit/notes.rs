@@ -4,7 +4,7 @@
 //! its bytes are forwarded long before. A process that dies in between leaves the note, and the replay makes the record.
 
 use pglens_rpc::v1;
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use uuid::Uuid;
 
 use super::encode::{self, Encode, Started};
@@ -24,9 +24,12 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Reads the notes of a frame that was opened; they are as this program wrote them.
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        Self::decode(bytes).unwrap_or_default()
+    /// Reads the notes of a frame that was opened.
+    ///
+    /// # Errors
+    /// When they are not as this program writes them: a statement that may have run could be in them.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes)
     }
 
     /// Appends what another frame said.
@@ -67,11 +70,11 @@ mod tests {
         let mut bytes = Vec::new();
         put_announced(&mut bytes, &started);
         put_settled(&mut bytes, started.query_id);
-        let notes = Notes::read(&bytes);
+        let notes = Notes::read(&bytes).unwrap();
         assert_eq!(notes.announced[0].sql, "select 1");
         assert_eq!(notes.settled, [started.query_id.as_bytes().to_vec()]);
         let mut again = Vec::new();
         Notes::put_again(&mut again, notes.announced[0].clone());
-        assert_eq!(Notes::read(&again).announced, notes.announced);
+        assert_eq!(Notes::read(&again).unwrap().announced, notes.announced);
     }
 }

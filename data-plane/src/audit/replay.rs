@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 
 use super::folder::RunFolder;
 use super::frame::FrameKey;
@@ -67,13 +67,17 @@ impl Replay {
             }
             self.first_sequence.get_or_insert(first);
             self.last_sequence = frame.header.last_sequence();
-            let notes = Notes::read(&frame.notes);
+            let (Ok(notes), Ok(begun)) = (Notes::read(&frame.notes), started_in(&frame)) else {
+                // What cannot be read may hold statements that ran.
+                self.is_damaged = true;
+                break;
+            };
             for started in notes.announced {
                 announced += 1;
                 open.insert(started.query_id.clone(), (announced, started));
             }
             if !open.is_empty() {
-                for query_id in started_in(&frame).into_iter().chain(notes.settled) {
+                for query_id in begun.into_iter().chain(notes.settled) {
                     open.remove(&query_id);
                 }
             }
@@ -163,18 +167,18 @@ impl Replay {
     }
 }
 
-fn started_in(frame: &Frame) -> Vec<Vec<u8>> {
-    let records = v1::RecordBatch::decode(frame.sent.clone()).unwrap_or_default();
+fn started_in(frame: &Frame) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let records = v1::RecordBatch::decode(frame.sent.clone())?;
     let events = records
         .records
         .into_iter()
         .filter_map(|record| record.event);
-    events
+    Ok(events
         .filter_map(|event| match event {
             Event::StatementStarted(started) => Some(started.query_id),
             _ => None,
         })
-        .collect()
+        .collect())
 }
 
 #[cfg(test)]

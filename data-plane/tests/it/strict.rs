@@ -30,7 +30,9 @@ async fn statements_wait_for_their_start_to_be_committed() {
         (client, inserted)
     });
     let direct = stack.database.connect().await;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    // Its start has arrived, on its way behind that of the bytes if they went out at once, as at other levels.
+    let has_arrived = || async { stack.control.statements().len() == 2 };
+    eventually(DEADLINE, has_arrived).await;
     let count = async || -> i64 {
         let row = direct.query_one("select count(*) from t", &[]).await;
         row.unwrap().get(0)

@@ -31,7 +31,7 @@ impl Outbox {
             }
             let outbox = Arc::clone(&self);
             let tidied = tokio::task::spawn_blocking(move || outbox.tidy()).await;
-            if let Ok(Err(error)) = tidied {
+            if let Err(error) = tidied.map_err(io::Error::other).flatten() {
                 tracing::warn!(error = %Chain(&error), "committed records not removed from the spool");
             }
         }
@@ -73,7 +73,10 @@ impl Outbox {
         let mut position = Position::default();
         position.enter(&self.folder, number)?;
         while let Found::Frame(frame) = position.next_behind(&key, 0)? {
-            for started in Notes::read(&frame.notes).announced {
+            for started in Notes::read(&frame.notes)
+                .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?
+                .announced
+            {
                 let Ok(query_id) = Uuid::from_slice(&started.query_id) else {
                     continue;
                 };

@@ -613,7 +613,7 @@ PREPARE q (app.checked) AS SELECT $1 \then EXECUTE q(1)
 SELECT * FROM json_populate_record(NULL::app.checked, '1')
 
 --- read_grant.relation
-? SELECT 1
+? SELECT 'it reads, and leaves nothing behind'
 ! answers with password hashes
 SELECT rolpassword FROM pg_authid
 SELECT * FROM pg_catalog.pg_shadow
@@ -690,7 +690,7 @@ SELECT * FROM t WHERE b IN (SELECT rolpassword FROM pg_authid)
 \startup options=-c default_transaction=off \then INSERT INTO written VALUES (1)
 
 --- guard.not_utf8
-? SELECT 1
+? SELECT 'it reads, and leaves nothing behind'
 ! what the server makes of it depends on its encoding
 \raw 51 0000000f 53454c454354 20 27 ff 27 00
 \raw 51 00000012 53454c454354 20 27 83 5c 27 27 27 00

@@ -140,3 +140,6 @@ create function proof.world() returns text language sql volatile security define
         (select pg_walfile_name(pg_current_wal_insert_lsn())), (select pg_conf_load_time()::text)
     )
 $$;
+
+-- So that the time of the last reset is there before anything is compared with it.
+select pg_stat_reset();
