@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) deny: Option<v1::Deny>,
     pub(crate) records: Vec<v1::Record>,
     pub(crate) committed: HashMap<Vec<u8>, u64>,
+    /// Last sequence of the newest batch, committed or not.
+    pub(crate) received: u64,
     pub(crate) hellos: Vec<v1::Hello>,
     pub(crate) starts: Vec<v1::LoginStart>,
     pub(crate) sessions: Vec<Vec<u8>>,

@@ -25,13 +25,14 @@ async fn statements_wait_for_their_start_to_be_committed() {
     stack.control.ended_statements(1).await;
     // The fake takes the batch and does not answer.
     stack.control.answers.send_replace(false);
+    let received = stack.control.state().received;
     let insert = tokio::spawn(async move {
         let inserted = client.batch_execute("insert into t values (1)").await;
         (client, inserted)
     });
     let direct = stack.database.connect().await;
-    // Its start has arrived, on its way behind that of the bytes if they went out at once, as at other levels.
-    let has_arrived = || async { stack.control.statements().len() == 2 };
+    // When its start arrives, the statement has long run at any other level: bytes go out first, batches wait.
+    let has_arrived = || async { stack.control.state().received > received };
     eventually(DEADLINE, has_arrived).await;
     let count = async || -> i64 {
         let row = direct.query_one("select count(*) from t", &[]).await;

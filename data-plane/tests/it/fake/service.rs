@@ -303,6 +303,9 @@ impl Events for Service {
             let mut requests = request.into_inner();
             let mut run = Vec::new();
             while let Some(Ok(request)) = requests.next().await {
+                if let Some(Publish::Batch(batch)) = &request.message {
+                    service.state.lock().unwrap().received = batch.last_sequence;
+                }
                 let mut answers = service.answers.clone();
                 let _closed = answers.wait_for(|answers| *answers).await.is_err();
                 let committed = match request.message.unwrap() {
