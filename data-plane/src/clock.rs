@@ -20,6 +20,11 @@ impl Now {
             unix_us: unix_us(),
         }
     }
+
+    pub(crate) fn micros_since(self, begun: Self) -> u64 {
+        let passed = self.instant.saturating_duration_since(begun.instant);
+        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Microseconds since 1970.

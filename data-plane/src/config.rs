@@ -99,6 +99,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("1073741824"),
     ),
     public(
+        "PGL_SESSION_THREADS",
+        "Threads that sessions run on; 0 is half as many as there are processors",
+        Some("0"),
+    ),
+    public(
         "PGL_RECORD_BUFFER_BYTES",
         "Memory for the newest of these records, which need not be read back from disk",
         Some("16777216"),
@@ -127,6 +132,11 @@ impl FromStr for ClientAuth {
     }
 }
 
+/// The other half of the processors is for the record's way out, TLS handshakes and the kernel's part of the traffic.
+fn default_session_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
+}
+
 /// A data plane's settings, read and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -140,6 +150,7 @@ pub struct Config {
     pub(crate) max_sessions: usize,
     pub(crate) max_starting: usize,
     pub(crate) spool: SpoolSetting,
+    pub(crate) session_threads: usize,
     pub(crate) shutdown_grace: Duration,
 }
 
@@ -171,6 +182,12 @@ impl Config {
                 .optional("PGL_PROXY_PROTOCOL_NETWORKS", networks)?
                 .unwrap_or_default(),
             max_sessions: settings.required("PGL_MAX_SESSIONS", parse_number(1..=1_000_000))?,
+            session_threads: match settings
+                .required("PGL_SESSION_THREADS", parse_number(0..=1024))?
+            {
+                0 => default_session_threads(),
+                count => count,
+            },
             max_starting: settings.required("PGL_MAX_STARTING", parse_number(1..=1_000_000))?,
             spool: SpoolSetting::read(settings)?,
             shutdown_grace: settings.required(SHUTDOWN_GRACE_SECONDS.name, parse_seconds)?,

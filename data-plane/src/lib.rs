@@ -16,6 +16,7 @@ mod policy;
 mod reload;
 mod run;
 mod session;
+mod session_threads;
 mod tls;
 mod upstream;
 

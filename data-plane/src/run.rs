@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::reload::Reload;
 use crate::session::SessionDeps;
 use crate::session::cancel::WrongKeys;
+use crate::session_threads::SessionThreads;
 
 /// Name of the listener in `/readyz`.
 const LISTENER: &str = "listener";
@@ -61,6 +62,9 @@ pub enum RunError {
     /// A listener that was bound has no address.
     #[error("a listener has no address")]
     NoAddress(#[source] std::io::Error),
+    /// The system gives no threads for sessions.
+    #[error("the threads for sessions cannot be started")]
+    Threads(#[source] std::io::Error),
 }
 
 impl Fatal for RunError {
@@ -108,6 +112,7 @@ pub async fn run(
 struct DataPlane {
     deps: Arc<SessionDeps>,
     starting: Arc<StartingSet>,
+    threads: Arc<SessionThreads>,
     readiness: Readiness,
     asked_to_drain: watch::Receiver<Option<Duration>>,
     /// Ends the background tasks, in this order.
@@ -128,6 +133,8 @@ impl DataPlane {
         let lease = Arc::new(LeaseClock::new(Instant::now()));
         let metric_registry = pglens_runtime::Metrics::new();
         let starting = StartingSet::new(config.max_starting);
+        let threads = SessionThreads::start(config.session_threads).map_err(RunError::Threads)?;
+        let threads = Arc::new(threads);
         let metrics = Metrics::new(&metric_registry, &outbox);
         Metrics::observe_starting(&metric_registry, &starting);
         let readiness = Readiness::new(&[COMPONENT, LISTENER]);
@@ -213,6 +220,7 @@ impl DataPlane {
         Ok(Self {
             deps: Arc::new(deps),
             starting,
+            threads,
             readiness,
             asked_to_drain,
             stop_publishing,
@@ -228,6 +236,7 @@ impl DataPlane {
         let accepting = tokio::spawn(listener::accept(
             proxy,
             Arc::clone(&self.starting),
+            Arc::clone(&self.threads),
             Arc::clone(&self.deps),
             sessions.clone(),
             stop_accepting.clone(),

@@ -21,6 +21,22 @@ pub(crate) struct Chunk {
     pub(crate) data: Vec<u8>,
 }
 
+/// Whether a row can be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkRoom {
+    Ready,
+    /// The bytes before it must be handed to the recorder first.
+    HandOnFirst,
+    OutboxFull,
+}
+
+/// So many rows, and bytes of them, are all treated alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlainRows {
+    pub(crate) rows: u64,
+    pub(crate) bytes: usize,
+}
+
 /// Takes the row messages of one statement.
 #[derive(Debug)]
 pub(crate) struct Capture {
@@ -94,6 +110,34 @@ impl Capture {
     /// Whether a row of `total` bytes would be kept if the last one was, and not if it was not.
     pub(crate) fn is_like_last_row(&self, total: usize) -> bool {
         self.keeps_current == self.wants(total)
+    }
+
+    /// What can be begun by [`Capture::begin_all`]: rows that are all kept and fit into the chunk, or of which none is
+    /// kept any more.
+    pub(crate) fn plain_rows(&self) -> PlainRows {
+        if self.truncated {
+            return PlainRows {
+                rows: u64::MAX,
+                bytes: usize::MAX,
+            };
+        }
+        let left = self.limits.max_bytes - self.kept_bytes.min(self.limits.max_bytes);
+        let in_chunk = CHUNK_TARGET_BYTES.saturating_sub(self.chunk.len());
+        PlainRows {
+            rows: self.limits.max_rows.saturating_sub(self.kept_rows),
+            bytes: usize::try_from(left).map_or(in_chunk, |left| left.min(in_chunk)),
+        }
+    }
+
+    /// Begins `rows` rows of `bytes` bytes together, within what [`Capture::plain_rows`] says.
+    pub(crate) fn begin_all(&mut self, rows: u64, bytes: usize) {
+        self.rows += rows;
+        self.keeps_current = !self.truncated;
+        if self.keeps_current {
+            self.kept_rows += rows;
+            self.kept_bytes += bytes as u64;
+            self.chunk_rows += u32::try_from(rows).unwrap_or(u32::MAX);
+        }
     }
 
     /// Begins a row message of `total` bytes, header included. Its bytes follow through [`Capture::bytes`].
@@ -180,6 +224,27 @@ mod tests {
         assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
         assert_eq!(chunk.data, b"abbc");
         assert_eq!(capture.take_chunk(), None);
+    }
+
+    #[test]
+    fn rows_begun_together_count_like_rows_begun_one_by_one() {
+        let mut capture = Capture::new(LIMITS);
+        assert_eq!(capture.plain_rows().rows, 3);
+        assert_eq!(capture.plain_rows().bytes, CHUNK_TARGET_BYTES);
+        capture.begin_all(2, 5);
+        capture.bytes(b"aabbb");
+        assert_eq!(capture.plain_rows().rows, 1);
+        row(&mut capture, b"c");
+        assert_eq!(capture.plain_rows().rows, 0, "the next one is not kept");
+        row(&mut capture, b"d");
+        assert_eq!(capture.plain_rows().rows, u64::MAX);
+        capture.begin_all(10, 30);
+        capture.bytes(&[0; 30]);
+        assert_eq!(
+            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
+            (14, 3, 6)
+        );
+        assert_eq!(capture.take_chunk().unwrap().row_count, 3);
     }
 
     #[test]

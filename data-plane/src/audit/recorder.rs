@@ -8,7 +8,8 @@ use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
 use super::Outbox;
-use super::capture::{Capture, CaptureLimits};
+pub(crate) use super::capture::ChunkRoom;
+use super::capture::{Capture, CaptureLimits, PlainRows};
 use super::encode::{Ended, Rows, SessionEnded, Started};
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
 use crate::clock::Now;
@@ -218,8 +219,25 @@ impl Recorder {
         if let Some(running) = &mut self.running {
             running
                 .first_row_us
-                .get_or_insert_with(|| micros_since(running.started, now));
+                .get_or_insert_with(|| now.micros_since(running.started));
             running.capture.begin(total);
+        }
+    }
+
+    /// Rows that need no question to [`Recorder::room_for_row`].
+    pub(crate) fn plain_rows(&self) -> PlainRows {
+        let none = PlainRows { rows: 0, bytes: 0 };
+        let running = self.running.as_ref();
+        running.map_or(none, |running| running.capture.plain_rows())
+    }
+
+    /// Begins `rows` rows of `bytes` bytes, no more than [`Recorder::plain_rows`].
+    pub(crate) fn begin_rows(&mut self, rows: u64, bytes: usize, now: Now) {
+        if let Some(running) = &mut self.running {
+            running
+                .first_row_us
+                .get_or_insert_with(|| now.micros_since(running.started));
+            running.capture.begin_all(rows, bytes);
         }
     }
 
@@ -293,7 +311,7 @@ impl Recorder {
         self.ended = Some(Ended {
             query_id: running.query_id,
             session_id: self.session_id,
-            duration_us: micros_since(running.started, now),
+            duration_us: now.micros_since(running.started),
             first_row_us: running.first_row_us,
             row_count: running.capture.rows(),
             bytes_in: running.bytes_in,
@@ -361,18 +379,4 @@ impl Recorder {
         self.metrics
             .row_bytes(Direction::ToTarget, self.totals.bytes_in);
     }
-}
-
-/// Whether a row can be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChunkRoom {
-    Ready,
-    /// The bytes before it must be handed to the recorder first.
-    HandOnFirst,
-    OutboxFull,
-}
-
-fn micros_since(started: Now, now: Now) -> u64 {
-    let passed = now.instant.saturating_duration_since(started.instant);
-    u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
 }

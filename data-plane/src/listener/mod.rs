@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::NotServed;
 use crate::session::{SessionDeps, serve};
+use crate::session_threads::SessionThreads;
 use starting::{Room, StartingSet};
 
 /// Rest after the listener itself failed, as it does while the process is out of file descriptors.
@@ -21,6 +22,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 pub(crate) async fn accept(
     listener: TcpListener,
     starting: Arc<StartingSet>,
+    threads: Arc<SessionThreads>,
     deps: Arc<SessionDeps>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -44,6 +46,12 @@ pub(crate) async fn accept(
         }
         // An IPv4 client of a socket for both families is still an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        tracker.spawn(serve(socket, peer, Arc::clone(&deps), place));
+        let deps = Arc::clone(&deps);
+        let serving = threads.spawn(&tracker, socket, move |socket| {
+            serve(socket, peer, deps, place)
+        });
+        if let Err(error) = serving {
+            tracing::warn!(%error, "connection not served");
+        }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! The relay takes the two apart and works on the buffer in place.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pglens_wire::frame::{FrameError, HEADER_BYTES, Header};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::{ReadBuffer, Stream};
 
@@ -63,13 +64,9 @@ impl Connection {
     ///
     /// Cancel safe: bytes read so far stay in the buffer.
     pub(crate) async fn fill(&mut self, total: usize) -> Result<(), ReadError> {
-        let room = self.read.room(total);
-        match self.stream.read(room).await {
+        match poll_fn(|cx| self.poll_fill(cx, total)).await {
             Ok(0) => Err(ReadError::Closed),
-            Ok(count) => {
-                self.read.filled(count);
-                Ok(())
-            }
+            Ok(_count) => Ok(()),
             Err(error) => Err(ReadError::Io(error)),
         }
     }
@@ -122,7 +119,10 @@ impl Connection {
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.read.release();
+                Poll::Pending
+            }
         }
     }
 }

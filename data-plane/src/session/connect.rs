@@ -183,7 +183,7 @@ pub(crate) fn relay(
     registration: &Registration,
     messages: SessionMessages,
     allowed_at: Instant,
-) -> (Relay, Signals) {
+) -> Relay {
     let allowed = login.allowed;
     let judge = Judge::new(deps.verdicts.clone(), &allowed.grant, target.catalog);
     let quota = Quota::new(messages.quota.clone());
@@ -201,15 +201,19 @@ pub(crate) fn relay(
         target.cancel_key,
         registration.activity(),
     );
-    let relay = Relay::new(login.client, target.connection, engine, timers, watchdog);
     let signals = Signals {
         messages,
-        quota_requests: deps.quota_requests.clone(),
-        room: deps.outbox.watch_room(),
         drain: deps.drain.clone(),
         abort: deps.abort.clone(),
     };
-    (relay, signals)
+    Relay::new(
+        (login.client, target.connection),
+        engine,
+        (timers, watchdog),
+        signals,
+        deps.outbox.watch_room(),
+        deps.quota_requests.clone(),
+    )
 }
 
 #[cfg(test)]

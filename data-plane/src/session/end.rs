@@ -6,7 +6,7 @@ use pglens_runtime::Chain;
 use pglens_wire::frontend;
 use tokio::io::AsyncWriteExt;
 
-use super::relay::{Delivery, Ending, Relay, Side, Signals};
+use super::relay::{Delivery, Ending, Relay, Side};
 use crate::audit::Recorder;
 use crate::clock::Now;
 use crate::net::Connection;
@@ -34,12 +34,7 @@ pub(crate) async fn before_relay(client: &mut Connection, mut recorder: Recorder
 }
 
 /// Ends a relay.
-pub(crate) async fn run(
-    mut relay: Relay,
-    ending: &Ending,
-    cancel_key: &CancelKey,
-    signals: &mut Signals,
-) {
+pub(crate) async fn run(mut relay: Relay, ending: &Ending, cancel_key: &CancelKey) {
     // What was admitted may only run when its record is written.
     let is_recorded = relay.engine.is_recorded();
     if !is_recorded {
@@ -53,7 +48,7 @@ pub(crate) async fn run(
     );
     let room_for_rows = async {
         while !relay.engine.can_finish() {
-            if signals.room.changed().await.is_err() {
+            if relay.room.changed().await.is_err() {
                 break;
             }
         }
@@ -70,7 +65,7 @@ async fn tell_client(client: &mut Side, ending: &Ending, is_between_messages: bo
     if let Some(error) = &ending.error
         && can_be_told
     {
-        error.put_fatal(&mut client.output.bytes);
+        error.put_fatal(client.output.put());
     }
     let writing = async {
         let stream = &mut client.connection.stream;
@@ -89,7 +84,7 @@ async fn stop_target(target: &mut Side, cancel_key: Option<&CancelKey>) {
             tracing::warn!(error = %Chain(&error), "statement of an ended session not cancelled");
         }
     } else {
-        frontend::put_terminate(&mut target.output.bytes);
+        frontend::put_terminate(target.output.put());
     }
     let writing = async {
         let stream = &mut target.connection.stream;

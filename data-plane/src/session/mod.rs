@@ -67,7 +67,8 @@ pub(crate) async fn serve(
     starting: Starting,
 ) {
     let accepted_at = Instant::now();
-    let negotiating = startup::negotiate(socket, peer, &deps);
+    // What a stage needs is given back when it is over: an idle session is little more than its relay.
+    let negotiating = Box::pin(startup::negotiate(socket, peer, &deps));
     let negotiated = tokio::select! {
         negotiated = tokio::time::timeout(HANDSHAKE_TIMEOUT, negotiating) => {
             negotiated.unwrap_or(Err(StartupError::TimedOut))
@@ -104,7 +105,7 @@ async fn session(
     let begun = Instant::now();
     let peer = client.peer;
     let mut login = tokio::select! {
-        login = authenticate::run(client, deps, begun) => login?,
+        login = Box::pin(authenticate::run(client, deps, begun)) => login?,
         () = starting.evicted() => return Err(Reported),
     };
     let allowed_at = Instant::now();
@@ -138,7 +139,7 @@ async fn session(
         }
     };
     let session_id = login.allowed.session_id;
-    let connected = connect::run(&mut login, deps, &mut registration).await;
+    let connected = Box::pin(connect::run(&mut login, deps, &mut registration)).await;
     let target = match connected {
         Ok(target) => target,
         Err(ending) => {
@@ -155,7 +156,7 @@ async fn session(
         "session began"
     );
     let cancel_key = Arc::clone(&target.cancel_key);
-    let (mut relay, mut signals) = connect::relay(
+    let mut relay = connect::relay(
         login,
         target,
         deps,
@@ -164,8 +165,8 @@ async fn session(
         messages,
         allowed_at,
     );
-    let ending = relay.run(&mut signals).await;
-    end::run(relay, &ending, &cancel_key, &mut signals).await;
+    let ending = relay.run().await;
+    Box::pin(end::run(relay, &ending, &cancel_key)).await;
     tracing::info!(session.id = %session_id, reason = ending.reason, "session ended");
     Ok(())
 }

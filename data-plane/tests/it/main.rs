@@ -13,6 +13,7 @@ mod copy;
 mod ending;
 mod extended;
 mod fake;
+mod flow;
 mod half_open;
 mod harness;
 mod login;

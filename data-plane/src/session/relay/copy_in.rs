@@ -5,12 +5,13 @@ use pglens_wire::frontend;
 
 use super::ending::Ending;
 use super::engine::{CopyIn, Engine, Rest, Step, Wait};
+use super::output::Passage;
 use crate::audit::recorder::ChunkRoom;
 use crate::clock::Now;
 use crate::policy::quota::Taken;
 
 impl Engine {
-    pub(super) fn sync(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+    pub(super) fn sync(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
         if self.exchange.is_full() {
             return self.wait_for_replies(out);
         }
@@ -22,10 +23,10 @@ impl Engine {
     }
 
     /// Stops the client until replies have come. The target may be sitting on some that fill no packet.
-    pub(super) fn wait_for_replies(&mut self, out: &mut Vec<u8>) -> Step {
+    pub(super) fn wait_for_replies(&mut self, out: &mut Passage<'_>) -> Step {
         if !self.flushed {
             self.flushed = true;
-            frontend::put_flush(out);
+            frontend::put_flush(out.put());
         }
         Step::Wait(Wait::Replies)
     }
@@ -35,7 +36,7 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
         if self.copy_in == CopyIn::No {
             return Ok(self.stray_copy(header, chunk, out));
@@ -57,7 +58,7 @@ impl Engine {
         Ok(self.take_client(header, chunk, Rest::Record, out))
     }
 
-    pub(super) fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+    pub(super) fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
         if self.copy_in == CopyIn::No {
             return self.stray_copy(header, chunk, out);
         }
@@ -66,7 +67,7 @@ impl Engine {
     }
 
     /// COPY data while no COPY is known to run: either it is about to, or it has failed and the target ignores the rest.
-    fn stray_copy(&mut self, header: Header, chunk: &[u8], out: &mut Vec<u8>) -> Step {
+    fn stray_copy(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
         if self.exchange.may_become_copy() {
             return self.wait_for_replies(out);
         }

@@ -63,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// The client said goodbye; what it sent before has reached the target.
+    /// The client said goodbye; what it sent before is answered.
     pub(crate) fn client_terminated() -> Self {
         Self::silent("client_closed", Cancel::No)
     }
@@ -109,13 +109,6 @@ impl Ending {
     pub(crate) fn client_message_type(tag: u8) -> Self {
         let message = format!("invalid frontend message type {tag}");
         let error = ClientError::new(ErrorCode::ProtocolViolation, message);
-        Self::told("client_protocol", Cancel::Yes, error)
-    }
-
-    pub(crate) fn client_message_too_large(bytes: usize, limit: usize) -> Self {
-        let message = format!("a message of {bytes} bytes cannot be judged, the most is {limit}");
-        let error = ClientError::new(ErrorCode::TooLarge, message)
-            .hint("Use COPY for large amounts of data.");
         Self::told("client_protocol", Cancel::Yes, error)
     }
 

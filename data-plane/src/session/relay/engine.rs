@@ -36,15 +36,22 @@ pub(crate) enum Wait {
     Cancel,
 }
 
-/// How far a direction got with a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a direction left the rest of a chunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Bytes of the chunk that are done with.
-    pub(crate) consumed: usize,
     /// Bytes of the message that follows, if it must be whole before it can be judged.
     pub(crate) needs: usize,
-    /// Why the rest of the chunk was left.
+    /// What must happen before it can go on.
     pub(crate) wait: Option<Wait>,
+}
+
+impl Progress {
+    pub(crate) fn waiting(wait: Wait) -> Self {
+        Self {
+            needs: 0,
+            wait: Some(wait),
+        }
+    }
 }
 
 /// What becomes of one frame at the start of a chunk.
@@ -90,6 +97,8 @@ pub(crate) struct Engine {
     /// The target was asked to flush its replies, because too many are outstanding.
     pub(super) flushed: bool,
     pub(super) target_has_told: bool,
+    /// The client has said goodbye, and what it sent before is still to be answered.
+    pub(super) is_terminating: bool,
     client_wait: Option<(Wait, Instant)>,
     target_wait: Option<(Wait, Instant)>,
     /// Since when statements are held because their record cannot be written.
@@ -130,6 +139,7 @@ impl Engine {
             status,
             flushed: false,
             target_has_told: false,
+            is_terminating: false,
             client_wait: None,
             target_wait: None,
             held_since: None,
@@ -183,8 +193,16 @@ impl Engine {
         waits.chain(self.quota.next_look()).min()
     }
 
+    /// Whether nothing that the client sends counts any more.
+    pub(crate) fn is_terminating(&self) -> bool {
+        self.is_terminating
+    }
+
     /// The end of the target's stream.
     pub(crate) fn target_closed(&self) -> Ending {
+        if self.is_terminating {
+            return Ending::client_terminated();
+        }
         Ending::target_closed(self.target_has_told)
     }
 

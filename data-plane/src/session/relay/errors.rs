@@ -7,13 +7,14 @@ use super::engine::{CopyIn, Engine};
 use super::exchange::Expected;
 use super::facts;
 use super::from_target::Reply;
+use super::output::Passage;
 use crate::audit::StatementFacts;
 use crate::audit::recorder::Outcome;
 use crate::clock::Now;
 use crate::session::report::ClientError;
 
 impl Engine {
-    pub(super) fn error(&mut self, payload: &[u8], now: Now, out: &mut Vec<u8>) -> Reply {
+    pub(super) fn error(&mut self, payload: &[u8], now: Now, out: &mut Passage<'_>) -> Reply {
         let fields = ErrorFields::read(payload);
         if self.recorder.is_running() && !self.recorder.can_end() {
             return Reply::Wait;
@@ -27,7 +28,7 @@ impl Engine {
         };
         let reply = match refused {
             Some(refused) => {
-                refused.error.put_error(out);
+                refused.error.put_error(out.put());
                 let outcome = refused.outcome();
                 if let Some(place) = refused.place {
                     self.recorder.start_and_end(place, outcome, now);
@@ -36,7 +37,7 @@ impl Engine {
             }
             None if self.is_cancelled_for_time(&fields) => {
                 let error = self.statement_timeout();
-                error.put_error(out);
+                error.put_error(out.put());
                 let outcome = Outcome::failed(error.sqlstate.as_bytes(), error.message.as_bytes());
                 self.recorder.end(outcome, now);
                 Reply::Replaced

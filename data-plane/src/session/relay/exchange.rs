@@ -17,6 +17,9 @@ use crate::session::report::ClientError;
 /// Most messages whose replies are outstanding; a client that sends more waits until some have come.
 const MAX_EXPECTED: usize = 1024;
 
+/// Room for messages without a reply that a session keeps while there are none.
+const KEPT_EXPECTED: usize = 16;
+
 /// A message for which the target was given a substitute that it must reject.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -231,7 +234,11 @@ impl Exchange {
 
     /// The head is answered.
     pub(crate) fn pop(&mut self) -> Option<Expected> {
-        self.queue.pop_front()
+        let answered = self.queue.pop_front();
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_EXPECTED {
+            self.queue = VecDeque::new();
+        }
+        answered
     }
 
     /// Whether a message is waiting that could still turn out to be a COPY.

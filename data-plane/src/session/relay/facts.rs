@@ -87,7 +87,15 @@ pub(super) fn of_portal(portal: &Portal, frame_bytes: usize) -> StatementFacts {
 /// A statement whose text never passed here as a message: it was prepared, or its cursor declared, by SQL that was
 /// recorded when it ran.
 pub(super) fn unseen(what: &str, name: &[u8]) -> Arc<Prepared> {
-    let text = format!("{what} \"{}\"", String::from_utf8_lossy(name));
+    not_analysed(format!("{what} \"{}\"", String::from_utf8_lossy(name)))
+}
+
+/// A text that was not looked at to its end.
+pub(super) fn unseen_text(text: &[u8]) -> Arc<Prepared> {
+    not_analysed(String::from_utf8_lossy(text).into_owned())
+}
+
+fn not_analysed(text: String) -> Arc<Prepared> {
     let analysis = Analysis {
         statements: Vec::new(),
         parse: Err(pglens_policy::ParseFailure::Unavailable),

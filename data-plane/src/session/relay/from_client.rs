@@ -9,6 +9,7 @@ use super::ending::Ending;
 use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
 use super::facts;
+use super::output::Passage;
 use super::prepared::Prepared;
 use crate::clock::Now;
 use crate::policy::judge;
@@ -23,48 +24,39 @@ pub(super) const NO_NAME: &[u8] = b"PgLens: no such name";
 pub(super) const NO_FUNCTION: u32 = 0;
 
 impl Engine {
-    /// Takes as much of `chunk` as can go on now and appends what the target gets to `out`.
+    /// Takes as much of the chunk as can go on now.
     ///
     /// # Errors
     /// The end of the session.
     pub(crate) fn client_bytes(
         &mut self,
-        chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Progress, Ending> {
-        let mut consumed = 0;
-        loop {
-            let rest = chunk.get(consumed..).unwrap_or_default();
+        while !self.is_terminating {
+            let rest = out.rest();
             let look = self.client.look(rest).map_err(Ending::client_frame)?;
             let step = match look {
                 Look::Rest(0) | Look::Incomplete => Step::NeedMore(HEADER_BYTES),
                 Look::Rest(count) => self.client_rest(rest.get(..count).unwrap_or_default(), out),
                 Look::Frame(header) => self.client_frame(header, rest, now, out)?,
             };
-            let (needs, wait) = match step {
-                Step::Taken(count) => {
-                    consumed += count;
-                    continue;
-                }
-                Step::NeedMore(needs) => (needs, None),
-                Step::Wait(wait) => (0, Some(wait)),
-            };
-            return Ok(Progress {
-                consumed,
-                needs,
-                wait,
-            });
+            match step {
+                Step::Taken(count) => out.consume(count),
+                Step::NeedMore(needs) => return Ok(Progress { needs, wait: None }),
+                Step::Wait(wait) => return Ok(Progress::waiting(wait)),
+            }
         }
+        Ok(Progress::default())
     }
 
-    fn client_rest(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+    fn client_rest(&mut self, bytes: &[u8], out: &mut Passage<'_>) -> Step {
         match self.client_rest {
             Rest::Drop => {}
-            Rest::Forward => out.extend_from_slice(bytes),
+            Rest::Forward => out.pass(bytes.len()),
             Rest::Record => {
                 self.recorder.bytes_to_target(bytes);
-                out.extend_from_slice(bytes);
+                out.pass(bytes.len());
             }
         }
         Step::Taken(self.client.take_rest(bytes.len()))
@@ -76,17 +68,17 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         rest: Rest,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Step {
         self.client_rest = rest;
         let taken = self.client.take_frame(header, chunk.len());
         let bytes = chunk.get(..taken).unwrap_or_default();
         match rest {
             Rest::Drop => {}
-            Rest::Forward => out.extend_from_slice(bytes),
+            Rest::Forward => out.pass(bytes.len()),
             Rest::Record => {
                 self.recorder.bytes_to_target(bytes);
-                out.extend_from_slice(bytes);
+                out.pass(bytes.len());
             }
         }
         Step::Taken(taken)
@@ -97,15 +89,19 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
         let known = b"BCDEFHPQSXdcf";
         if !known.contains(&header.tag()) {
             return Err(Ending::client_message_type(header.tag()));
         }
         if header.tag() == tag::TERMINATE {
-            self.take_client(header, chunk, Rest::Forward, out);
-            return Err(Ending::client_terminated());
+            if self.exchange.is_empty() {
+                return Err(Ending::client_terminated());
+            }
+            // As with PostgreSQL: what was sent before is answered.
+            self.is_terminating = true;
+            return Ok(self.take_client(header, chunk, Rest::Forward, out));
         }
         if self.exchange.is_skipping() && header.tag() != tag::SYNC {
             // The target would discard it.
@@ -125,14 +121,11 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
         let total = header.total_bytes();
         if total > MAX_JUDGED_MESSAGE_BYTES {
-            return Err(Ending::client_message_too_large(
-                total,
-                MAX_JUDGED_MESSAGE_BYTES,
-            ));
+            return self.oversized(header, chunk, now, out);
         }
         let Some(frame) = chunk.get(..total) else {
             return Ok(Step::NeedMore(total));
@@ -174,7 +167,13 @@ impl Engine {
         }
     }
 
-    fn query(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
+    fn query(
+        &mut self,
+        frame: &[u8],
+        payload: &[u8],
+        now: Now,
+        out: &mut Passage<'_>,
+    ) -> Judgement {
         let judged = self
             .judge
             .text(Query::decode(payload)?.text, || self.quota.left());
@@ -191,10 +190,10 @@ impl Engine {
             Admission::Forward(statements) => {
                 match judged.substitute {
                     Some(substitute) => {
-                        frontend::put_query(out, &substitute.text);
+                        frontend::put_query(out.put(), &substitute.text);
                         self.notices.extend(substitute.notice);
                     }
-                    None => out.extend_from_slice(frame),
+                    None => out.pass(frame.len()),
                 }
                 QueryReply {
                     statements: statements.into(),
@@ -203,7 +202,7 @@ impl Engine {
                 }
             }
             Admission::Refuse(refused) => {
-                frontend::put_query(out, NO_SQL);
+                frontend::put_query(out.put(), NO_SQL);
                 QueryReply {
                     refused: Some(*refused),
                     ..QueryReply::default()
@@ -215,7 +214,13 @@ impl Engine {
     }
 
     /// A Parse runs nothing: it needs no place in the record unless it is refused.
-    fn parse(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
+    fn parse(
+        &mut self,
+        frame: &[u8],
+        payload: &[u8],
+        now: Now,
+        out: &mut Passage<'_>,
+    ) -> Judgement {
         let parse = Parse::decode(payload)?;
         let judged = self.judge.text(parse.text, || self.quota.left());
         let is_free = judged.is_free();
@@ -234,10 +239,10 @@ impl Engine {
             Ok(()) => {
                 match judged.substitute {
                     Some(substitute) => {
-                        frontend::put_parse(out, parse.name, &substitute.text);
+                        frontend::put_parse(out.put(), parse.name, &substitute.text);
                         self.notices.extend(substitute.notice);
                     }
-                    None => out.extend_from_slice(frame),
+                    None => out.pass(frame.len()),
                 }
                 let new = Some(Arc::clone(&statement));
                 (self.exchange.statements.set(parse.name, new), None)
@@ -246,7 +251,7 @@ impl Engine {
                 let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
-                        frontend::put_parse(out, parse.name, NO_SQL);
+                        frontend::put_parse(out.put(), parse.name, NO_SQL);
                         // A name that exists keeps its statement, as it does when PostgreSQL rejects a text.
                         let before = self.exchange.statements.get(parse.name).cloned();
                         (before, Some(*refused))
@@ -265,7 +270,7 @@ impl Engine {
         Ok(None)
     }
 
-    fn bind(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
+    fn bind(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Passage<'_>) -> Judgement {
         let bind = Bind::decode(payload)?;
         let statement = match self.exchange.statements.get(bind.statement) {
             Some(statement) => Arc::clone(statement),
@@ -282,7 +287,7 @@ impl Engine {
         let (bound, before, refused) = match refusal {
             None => {
                 let portal = Arc::new(facts::portal(&bind, statement, payload.len()));
-                out.extend_from_slice(frame);
+                out.pass(frame.len());
                 let new = Some(Arc::clone(&portal));
                 let before = self.exchange.portals.set(bind.portal, new);
                 (Some(portal), before, None)
@@ -291,7 +296,7 @@ impl Engine {
                 let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
-                        frontend::put_bind(out, bind.portal, NO_NAME);
+                        frontend::put_bind(out.put(), bind.portal, NO_NAME);
                         let before = self.exchange.portals.get(bind.portal).cloned();
                         (None, before, Some(*refused))
                     }
@@ -309,7 +314,13 @@ impl Engine {
         Ok(None)
     }
 
-    fn execute(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Vec<u8>) -> Judgement {
+    fn execute(
+        &mut self,
+        frame: &[u8],
+        payload: &[u8],
+        now: Now,
+        out: &mut Passage<'_>,
+    ) -> Judgement {
         let execute = Execute::decode(payload)?;
         let portal = match self.exchange.portals.get(execute.portal) {
             Some(portal) => Arc::clone(portal),
@@ -319,7 +330,7 @@ impl Engine {
         let reply = match self.admit(vec![facts.clone()], facts, Ok(()), now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(mut places) => {
-                out.extend_from_slice(frame);
+                out.pass(frame.len());
                 StatementReply {
                     place: places.pop(),
                     portal: Some(portal),
@@ -327,7 +338,7 @@ impl Engine {
                 }
             }
             Admission::Refuse(refused) => {
-                frontend::put_execute(out, NO_NAME);
+                frontend::put_execute(out.put(), NO_NAME);
                 StatementReply {
                     place: None,
                     portal: None,
@@ -344,7 +355,7 @@ impl Engine {
         frame: &[u8],
         payload: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Judgement {
         let call = FunctionCall::decode(payload)?;
         let facts = facts::of_call(&call, frame.len() as u64);
@@ -352,7 +363,7 @@ impl Engine {
         let reply = match self.admit(vec![facts.clone()], facts, verdict, now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(mut places) => {
-                out.extend_from_slice(frame);
+                out.pass(frame.len());
                 StatementReply {
                     place: places.pop(),
                     portal: None,
@@ -360,7 +371,7 @@ impl Engine {
                 }
             }
             Admission::Refuse(refused) => {
-                frontend::put_function_call(out, NO_FUNCTION);
+                frontend::put_function_call(out.put(), NO_FUNCTION);
                 StatementReply {
                     place: None,
                     portal: None,

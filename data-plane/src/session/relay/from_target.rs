@@ -9,6 +9,7 @@ use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 use super::ending::Ending;
 use super::engine::{CopyIn, Engine, Progress, Rest, Step, Wait};
 use super::exchange::Expected;
+use super::output::Passage;
 use super::sql_names;
 use crate::audit::recorder::Outcome;
 use crate::clock::Now;
@@ -19,19 +20,17 @@ const MAX_WHOLE_MESSAGE_BYTES: usize = 1024 * 1024;
 const PREFIX_BYTES: usize = 8 * 1024;
 
 impl Engine {
-    /// Takes as much of `chunk` as can go on now and appends what the client gets to `out`.
+    /// Takes as much of the chunk as can go on now.
     ///
     /// # Errors
     /// The end of the session.
     pub(crate) fn target_bytes(
         &mut self,
-        chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Progress, Ending> {
-        let mut consumed = 0;
         loop {
-            let rest = chunk.get(consumed..).unwrap_or_default();
+            let rest = out.rest();
             let look = self
                 .target
                 .look(rest)
@@ -44,20 +43,16 @@ impl Engine {
                     _ => self.reply(header, rest, now, out)?,
                 },
             };
-            let (needs, wait) = match step {
+            let progress = match step {
                 Step::Taken(count) => {
-                    consumed += count;
+                    out.consume(count);
                     continue;
                 }
-                Step::NeedMore(needs) => (needs, None),
-                Step::Wait(wait) => (0, Some(wait)),
+                Step::NeedMore(needs) => Progress { needs, wait: None },
+                Step::Wait(wait) => Progress::waiting(wait),
             };
             self.settle();
-            return Ok(Progress {
-                consumed,
-                needs,
-                wait,
-            });
+            return Ok(progress);
         }
     }
 
@@ -75,18 +70,18 @@ impl Engine {
         }
     }
 
-    fn target_rest(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+    fn target_rest(&mut self, bytes: &[u8], out: &mut Passage<'_>) -> Step {
         self.pass(bytes, self.target_rest, out);
         Step::Taken(self.target.take_rest(bytes.len()))
     }
 
-    pub(super) fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Vec<u8>) {
+    pub(super) fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Passage<'_>) {
         match rest {
             Rest::Drop => {}
-            Rest::Forward => out.extend_from_slice(bytes),
+            Rest::Forward => out.pass(bytes.len()),
             Rest::Record => {
                 self.recorder.bytes_to_client(bytes);
-                out.extend_from_slice(bytes);
+                out.pass(bytes.len());
             }
         }
     }
@@ -97,7 +92,7 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         rest: Rest,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Step {
         self.target_rest = rest;
         let taken = self.target.take_frame(header, chunk.len());
@@ -111,7 +106,7 @@ impl Engine {
         header: Header,
         chunk: &[u8],
         now: Now,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
         let total = header.total_bytes();
         let needed = if total > MAX_WHOLE_MESSAGE_BYTES {

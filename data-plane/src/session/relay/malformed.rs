@@ -11,6 +11,7 @@ use pglens_wire::frontend::{self, tag};
 use super::engine::Engine;
 use super::exchange::{Expected, QueryReply, Refused, StatementReply};
 use super::from_client::{NO_FUNCTION, NO_NAME, NO_SQL};
+use super::output::Passage;
 
 const RULE: &str = "protocol.malformed";
 
@@ -21,7 +22,7 @@ impl Engine {
         &mut self,
         kind: u8,
         error: &MalformedMessage,
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) {
         let refused = Some(Refused {
             error: refusal(error).into(),
@@ -35,18 +36,18 @@ impl Engine {
         };
         let expected = match kind {
             tag::QUERY => {
-                frontend::put_query(out, NO_SQL);
+                frontend::put_query(out.put(), NO_SQL);
                 Expected::Query(QueryReply {
                     refused,
                     ..QueryReply::default()
                 })
             }
             tag::FUNCTION_CALL => {
-                frontend::put_function_call(out, NO_FUNCTION);
+                frontend::put_function_call(out.put(), NO_FUNCTION);
                 Expected::FunctionCall(statement(refused))
             }
             _ => {
-                frontend::put_execute(out, NO_NAME);
+                frontend::put_execute(out.put(), NO_NAME);
                 Expected::Execute(statement(refused))
             }
         };

@@ -1,8 +1,10 @@
 //! The relay: one task that reads from both sides, lets the engine decide, and writes to both sides.
 //!
-//! Each direction stops reading while the other side does not take what is waiting for it, or while the engine waits;
-//! neither direction stops the other.
+//! A turn takes each direction as far as it goes: what waits is written, then what was read is decided on, then more is
+//! read. A direction stops while its far side does not take what waits for it, or while the engine waits; neither
+//! direction stops the other. What the engine lets through unchanged is written from the buffer it was read into.
 
+mod alarm;
 mod at_work;
 mod copy_in;
 mod ending;
@@ -15,8 +17,10 @@ mod from_target;
 mod malformed;
 mod named;
 mod output;
+mod oversized;
 mod prepared;
 mod rows;
+mod side;
 mod sql_names;
 #[cfg(test)]
 mod tests;
@@ -24,19 +28,21 @@ mod timers;
 pub(crate) mod tripwire;
 mod watchdog;
 
-use std::io;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use alarm::{Alarm, Doorbell};
 pub(crate) use ending::{Delivery, Ending};
 pub(crate) use engine::Engine;
-use engine::{Progress, Wait};
+use engine::Wait;
 pub(crate) use output::Output;
+use output::Passage;
+pub(crate) use side::Side;
 pub(crate) use timers::{Terms, Timers};
 pub(crate) use watchdog::Watchdog;
 
@@ -48,25 +54,16 @@ use crate::session::report::put_notice;
 
 /// How soon the end of a cancel request on its way to the target is noticed.
 const CANCEL_POLL: Duration = Duration::from_millis(10);
+/// Turns in a row before other sessions of the thread have theirs: up to 64 KiB each way per turn.
+const MAX_TURNS: usize = 8;
 
 /// What a relay hears besides its two sockets.
 pub(crate) struct Signals {
     pub(crate) messages: SessionMessages,
-    pub(crate) quota_requests: mpsc::Sender<pglens_rpc::v1::QuotaRequest>,
-    pub(crate) room: watch::Receiver<u64>,
     /// The proxy is shutting down: sessions end when they are idle.
     pub(crate) drain: CancellationToken,
     /// The time for that is over.
     pub(crate) abort: CancellationToken,
-}
-
-/// One side: its connection and what waits to be written to it.
-pub(crate) struct Side {
-    pub(crate) connection: Connection,
-    pub(crate) output: Output,
-    needs_flush: bool,
-    /// How far the engine got with what was read from this side.
-    progress: Progress,
 }
 
 /// A session that is being relayed.
@@ -74,66 +71,132 @@ pub(crate) struct Relay {
     pub(crate) client: Side,
     pub(crate) target: Side,
     pub(crate) engine: Engine,
+    pub(crate) room: watch::Receiver<u64>,
     timers: Timers,
+    watchdog: Watchdog,
     /// What waits for the target may not go out: its record is not written.
     is_held: bool,
-    watchdog: Watchdog,
+    quota_requests: mpsc::Sender<pglens_rpc::v1::QuotaRequest>,
+    signals: Doorbell<(Signals, Event)>,
+    /// Set while a direction waits for room in the record.
+    room_wait: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    alarm: Alarm,
+    is_draining: bool,
+    /// Wakes the task that the signals and the alarm know.
+    task: Option<Waker>,
 }
 
-/// What made the relay look again.
+/// What a signal means.
 enum Event {
-    Io(Result<(), Ending>),
     Termination,
     Quota,
-    Timer,
     Drain,
     Abort,
 }
 
+/// Whether a direction may get further without being woken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    GoesOn,
+    Waits,
+}
+
 impl Relay {
     pub(crate) fn new(
-        client: Connection,
-        target: Connection,
+        (client, target): (Connection, Connection),
         engine: Engine,
-        timers: Timers,
-        watchdog: Watchdog,
+        (timers, watchdog): (Timers, Watchdog),
+        signals: Signals,
+        room: watch::Receiver<u64>,
+        quota_requests: mpsc::Sender<pglens_rpc::v1::QuotaRequest>,
     ) -> Self {
         Self {
             client: Side::new(client),
             target: Side::new(target),
             engine,
+            room,
+            alarm: Alarm::new(timers.next()),
             timers,
-            is_held: false,
             watchdog,
+            is_held: false,
+            quota_requests,
+            signals: Doorbell::new(next_event(signals, false)),
+            room_wait: None,
+            is_draining: false,
+            task: None,
         }
     }
 
     /// Relays until one side, the grant, or the proxy ends the session.
-    pub(crate) async fn run(&mut self, signals: &mut Signals) -> Ending {
-        loop {
+    ///
+    /// Cancel safe: bytes stay in the buffers of the two sides.
+    pub(crate) async fn run(&mut self) -> Ending {
+        poll_fn(|cx| match self.poll(cx) {
+            Ok(Poll::Ready(never)) => match never {},
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(ending) => Poll::Ready(ending),
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<std::convert::Infallible>, Ending> {
+        self.know_task(cx.waker());
+        for _turn in 0..MAX_TURNS {
             let now = Now::read();
-            let is_draining = signals.drain.is_cancelled();
-            if let Err(ending) = self.advance(now, is_draining) {
-                return ending;
+            self.hear_signals(now)?;
+            let turn = self.turn(cx, now)?;
+            let is_idle = self.is_draining && self.engine.is_idle();
+            if is_idle && self.client.connection.read.is_empty() {
+                return Err(Ending::draining());
             }
-            match self.engine.record(now) {
-                Ok(is_recorded) => self.is_held = !is_recorded,
-                Err(ending) => return ending,
+            if self.engine.is_terminating()
+                && self.engine.is_idle()
+                && self.client.output.is_empty()
+            {
+                return Err(Ending::client_terminated());
             }
             if let Some(request) = self.engine.quota().request(now.instant) {
                 // A full queue means that no control plane listens; the session asks again.
-                let _asks_again = signals.quota_requests.try_send(request);
+                let _asks_again = self.quota_requests.try_send(request);
             }
-            let due = self.due(now);
-            let event = self.next_event(signals, due, is_draining).await;
-            if let Err(ending) = self.take(event, signals) {
-                return ending;
+            let waits = turn == Turn::Waits && self.poll_room(cx).is_pending();
+            if waits && self.poll_alarm(cx, now.instant).is_pending() {
+                return Ok(Poll::Pending);
             }
+        }
+        cx.waker().wake_by_ref();
+        Ok(Poll::Pending)
+    }
+
+    /// Signals and alarm wake the task that polled them once; they must learn of another one.
+    fn know_task(&mut self, waker: &Waker) {
+        if self.task.as_ref().is_none_or(|task| !task.will_wake(waker)) {
+            self.task = Some(waker.clone());
+            self.signals.set_task(waker);
+            self.alarm.forget_task();
         }
     }
 
-    /// Lets the engine work on what was read, as far as there is room for what comes out.
-    fn advance(&mut self, now: Now, is_draining: bool) -> Result<(), Ending> {
+    fn hear_signals(&mut self, now: Now) -> Result<(), Ending> {
+        while let Poll::Ready((mut signals, event)) = self.signals.poll() {
+            match event {
+                Event::Abort => return Err(Ending::aborted()),
+                Event::Drain => self.is_draining = true,
+                Event::Termination => {
+                    let termination = signals.messages.termination.borrow_and_update().clone();
+                    if let Some(termination) = termination {
+                        return Err(Ending::terminated(termination));
+                    }
+                }
+                // The turn takes what came.
+                Event::Quota => {}
+            }
+            self.signals.renew(next_event(signals, self.is_draining));
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
         self.timers.check(now.instant)?;
         if self.watchdog.check(self.engine.running(), now.instant)? {
             self.engine.is_out_of_time();
@@ -141,28 +204,14 @@ impl Relay {
         if self.engine.is_between_target_messages()
             && let Some(notice) = self.notice(now)
         {
-            put_notice(&mut self.client.output.bytes, &notice, "");
+            put_notice(self.client.output.put(), &notice, "");
         }
-        let (client, target) = (&mut self.client, &mut self.target);
-        if client.output.has_room() {
-            let chunk = target.connection.read.data();
-            target.progress = self
-                .engine
-                .target_bytes(chunk, now, &mut client.output.bytes)?;
-            target.connection.read.consume(target.progress.consumed);
+        let to_client = self.to_client(cx, now)?;
+        let to_target = self.to_target(cx, now)?;
+        if to_client == Turn::Waits && to_target == Turn::Waits {
+            return Ok(Turn::Waits);
         }
-        if target.output.has_room() {
-            let chunk = client.connection.read.data();
-            let progress = self
-                .engine
-                .client_bytes(chunk, now, &mut target.output.bytes);
-            client.progress = progress?;
-            client.connection.read.consume(client.progress.consumed);
-        }
-        if is_draining && self.engine.is_idle() && self.client.connection.read.is_empty() {
-            return Err(Ending::draining());
-        }
-        Ok(())
+        Ok(Turn::GoesOn)
     }
 
     /// What the client is to be told now, once.
@@ -174,7 +223,135 @@ impl Relay {
             .or_else(|| self.timers.notice(now.instant))
     }
 
-    fn due(&self, now: Now) -> tokio::time::Instant {
+    fn to_client(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
+        let (client, target) = (&mut self.client, &mut self.target);
+        let client_gone = |_| Ending::client_gone();
+        let rest = self.engine.target_remaining();
+        match client.poll_write(cx, rest) {
+            Poll::Ready(written) => written.map_err(client_gone)?,
+            Poll::Pending => return Ok(Turn::Waits),
+        }
+        if target.may_read() {
+            match target.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(self.engine.target_closed()),
+                Poll::Pending => return Ok(Turn::Waits),
+            }
+        }
+        if !target.is_worth_a_look() {
+            return Ok(Turn::Waits);
+        }
+        target.has_news = false;
+        let mut passage = Passage::new(target.connection.read.data(), &mut client.output);
+        let decided = self.engine.target_bytes(now, &mut passage);
+        let consumed = passage.consumed();
+        let run = match decided {
+            Ok(progress) => {
+                target.progress = progress;
+                passage.into_run()
+            }
+            Err(ending) => {
+                passage.into_output();
+                return Err(ending);
+            }
+        };
+        let rest = self.engine.target_remaining();
+        // The end of a statement is on record before the client hears of it.
+        self.is_held = !self.engine.record(now)?;
+        let written = client.poll_pass(cx, target.run(run), rest);
+        target.connection.read.consume(consumed);
+        match written {
+            Poll::Ready(written) => written.map_err(client_gone)?,
+            Poll::Pending => return Ok(Turn::Waits),
+        }
+        Ok(turn_after(target))
+    }
+
+    fn to_target(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
+        let (client, target) = (&mut self.client, &mut self.target);
+        // What was admitted goes out only once its record is written.
+        self.is_held = !self.engine.record(now)?;
+        if self.is_held {
+            return Ok(Turn::Waits);
+        }
+        // When writing fails, the target's last words may still be readable.
+        if let Poll::Pending = target.poll_write(cx, 0) {
+            return Ok(Turn::Waits);
+        }
+        if self.engine.is_terminating() {
+            return Ok(Turn::Waits);
+        }
+        if client.may_read() {
+            match client.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Ending::client_gone()),
+                Poll::Pending => return Ok(Turn::Waits),
+            }
+        }
+        if !client.is_worth_a_look() {
+            return Ok(Turn::Waits);
+        }
+        client.has_news = false;
+        let mut passage = Passage::new(client.connection.read.data(), &mut target.output);
+        let decided = self.engine.client_bytes(now, &mut passage);
+        let consumed = passage.consumed();
+        let run = match decided {
+            Ok(progress) => {
+                client.progress = progress;
+                passage.into_run()
+            }
+            Err(ending) => {
+                passage.into_output();
+                return Err(ending);
+            }
+        };
+        match self.engine.record(now) {
+            Ok(is_recorded) => self.is_held = !is_recorded,
+            Err(ending) => {
+                // It was admitted and is not recorded: it goes nowhere.
+                client.connection.read.consume(consumed);
+                return Err(ending);
+            }
+        }
+        if self.is_held {
+            target.output.keep(client.run(run), 0, 0);
+            client.connection.read.consume(consumed);
+            return Ok(Turn::Waits);
+        }
+        let written = target.poll_pass(cx, client.run(run), 0);
+        client.connection.read.consume(consumed);
+        if written.is_pending() {
+            return Ok(Turn::Waits);
+        }
+        Ok(turn_after(client))
+    }
+
+    /// Ready when there may be room in the record for a direction that waits for it.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waits = |side: &Side| side.progress.wait == Some(Wait::Room);
+        if !waits(&self.client) && !waits(&self.target) && !self.is_held {
+            self.room_wait = None;
+            return Poll::Pending;
+        }
+        let wait = self.room_wait.get_or_insert_with(|| {
+            let mut room = self.room.clone();
+            // Seen before the engine asked: what changed since then is news.
+            self.room.mark_unchanged();
+            Box::pin(async move {
+                // An error means that the record has ended; the statement's own deadline decides then.
+                if room.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let polled = wait.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.room_wait = None;
+        }
+        polled
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let mut due = self.timers.next();
         if let Some(deadline) = self.engine.next_deadline() {
             due = due.min(deadline);
@@ -183,88 +360,31 @@ impl Relay {
             due = due.min(limit);
         }
         if self.client.progress.wait == Some(Wait::Cancel) || self.is_held {
-            due = due.min(now.instant + CANCEL_POLL);
+            due = due.min(now + CANCEL_POLL);
         }
         // A notice that is due waits for the end of a message that is passing.
-        due.max(now.instant + CANCEL_POLL).into()
+        self.alarm.poll(cx, due.max(now + CANCEL_POLL), now)
     }
+}
 
-    /// Cancel safe in every branch: bytes stay in the buffers of the two sides, messages in their channels.
-    async fn next_event(
-        &mut self,
-        signals: &mut Signals,
-        due: tokio::time::Instant,
-        is_draining: bool,
-    ) -> Event {
-        let waits = |side: &Side| side.progress.wait == Some(Wait::Room);
-        let waits_for_room = waits(&self.client) || waits(&self.target) || self.is_held;
-        tokio::select! {
-            biased;
-            () = signals.abort.cancelled() => Event::Abort,
-            _changed = signals.messages.termination.changed() => Event::Termination,
-            () = signals.drain.cancelled(), if !is_draining => Event::Drain,
-            () = quota_changed(signals.messages.quota.as_deref()) => Event::Quota,
-            _changed = signals.room.changed(), if waits_for_room => Event::Timer,
-            io = std::future::poll_fn(|cx| self.poll_io(cx)) => Event::Io(io),
-            () = tokio::time::sleep_until(due) => Event::Timer,
-        }
+/// After a chunk was passed on: more may be there at once.
+fn turn_after(from: &Side) -> Turn {
+    if from.progress.wait.is_some() {
+        Turn::Waits
+    } else {
+        Turn::GoesOn
     }
+}
 
-    fn take(&mut self, event: Event, signals: &Signals) -> Result<(), Ending> {
-        match event {
-            Event::Io(result) => result,
-            Event::Timer | Event::Drain | Event::Quota => Ok(()),
-            Event::Abort => Err(Ending::aborted()),
-            Event::Termination => match signals.messages.termination.borrow().clone() {
-                Some(termination) => Err(Ending::terminated(termination)),
-                None => Ok(()),
-            },
-        }
-    }
-
-    /// Writes what waits and reads what there is room for; ready when either got anywhere.
-    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        let client_rest = self.engine.target_remaining();
-        let wrote_client = self.client.poll_write(cx, client_rest);
-        let wrote_target = match self.is_held {
-            true => Poll::Pending,
-            false => self.target.poll_write(cx, 0),
-        };
-        let mut progressed = false;
-        match wrote_client {
-            Poll::Ready(Ok(wrote)) => progressed |= wrote,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Ending::client_gone())),
-            Poll::Pending => {}
-        }
-        match wrote_target {
-            Poll::Ready(Ok(wrote)) => progressed |= wrote,
-            // The target's last words may still be readable.
-            Poll::Ready(Err(_)) | Poll::Pending => {}
-        }
-        if self.target.may_read(self.client.output.has_room()) {
-            match self.target.poll_read(cx) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
-                    return Poll::Ready(Err(self.engine.target_closed()));
-                }
-                Poll::Ready(Ok(_)) => progressed = true,
-                Poll::Pending => {}
-            }
-        }
-        if self.client.may_read(self.target.output.has_room()) {
-            match self.client.poll_read(cx) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
-                    return Poll::Ready(Err(Ending::client_gone()));
-                }
-                Poll::Ready(Ok(_)) => progressed = true,
-                Poll::Pending => {}
-            }
-        }
-        if progressed {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
+async fn next_event(mut signals: Signals, is_draining: bool) -> (Signals, Event) {
+    let event = tokio::select! {
+        biased;
+        () = signals.abort.cancelled() => Event::Abort,
+        _changed = signals.messages.termination.changed() => Event::Termination,
+        () = signals.drain.cancelled(), if !is_draining => Event::Drain,
+        () = quota_changed(signals.messages.quota.as_deref()) => Event::Quota,
+    };
+    (signals, event)
 }
 
 /// Resolves when the control plane has answered a request for quota. Cancel safe.
@@ -272,59 +392,5 @@ async fn quota_changed(quota: Option<&SharedQuota>) {
     match quota {
         Some(quota) => quota.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-impl Side {
-    fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            output: Output::default(),
-            needs_flush: false,
-            progress: Progress {
-                consumed: 0,
-                needs: 0,
-                wait: None,
-            },
-        }
-    }
-
-    /// Whether more can be read: the other side takes what comes, and the engine waits for more bytes.
-    fn may_read(&self, other_has_room: bool) -> bool {
-        other_has_room
-            && self.progress.wait.is_none()
-            && self.connection.read.has_room(self.progress.needs)
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.connection.poll_fill(cx, self.progress.needs)
-    }
-
-    /// Writes what waits. `Ready(true)` when everything was written now; `rest` bytes of its last message are to come.
-    fn poll_write(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<bool>> {
-        let mut wrote = false;
-        let had_room = self.output.has_room();
-        while !self.output.is_empty() {
-            let stream = Pin::new(&mut self.connection.stream);
-            match stream.poll_write(cx, self.output.pending()) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.output.wrote(count, rest);
-                    self.needs_flush = true;
-                    wrote = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                // What was freed may be what the other direction waits for.
-                Poll::Pending if !had_room && self.output.has_room() => {
-                    return Poll::Ready(Ok(true));
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if self.needs_flush {
-            ready!(Pin::new(&mut self.connection.stream).poll_flush(cx))?;
-            self.needs_flush = false;
-        }
-        Poll::Ready(Ok(wrote && !had_room))
     }
 }

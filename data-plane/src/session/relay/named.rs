@@ -5,16 +5,17 @@ use pglens_wire::frontend::{Named, Subject};
 use super::engine::Engine;
 use super::exchange::Expected;
 use super::from_client::Judgement;
+use super::output::Passage;
 
 impl Engine {
     pub(super) fn describe(
         &mut self,
         frame: &[u8],
         payload: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut Passage<'_>,
     ) -> Judgement {
         let describe = Named::decode(payload)?;
-        out.extend_from_slice(frame);
+        out.pass(frame.len());
         let exchange = &mut self.exchange;
         let expected = match describe.subject {
             Subject::Statement => {
@@ -28,9 +29,14 @@ impl Engine {
         Ok(None)
     }
 
-    pub(super) fn close(&mut self, frame: &[u8], payload: &[u8], out: &mut Vec<u8>) -> Judgement {
+    pub(super) fn close(
+        &mut self,
+        frame: &[u8],
+        payload: &[u8],
+        out: &mut Passage<'_>,
+    ) -> Judgement {
         let close = Named::decode(payload)?;
-        out.extend_from_slice(frame);
+        out.pass(frame.len());
         let expected = match close.subject {
             Subject::Statement => Expected::CloseStatement {
                 before: self.exchange.statements.set(close.name, None),

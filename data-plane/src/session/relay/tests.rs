@@ -12,7 +12,8 @@ use pglens_wire::frame::Header;
 use pglens_wire::frontend;
 use uuid::Uuid;
 
-use super::engine::Progress;
+use super::engine::{Progress, Wait};
+use super::output::{Output, Passage};
 use super::{Ending, Engine};
 use crate::audit::Recorder;
 use crate::audit::capture::CaptureLimits;
@@ -173,35 +174,58 @@ fn sync() -> Vec<u8> {
     made(frontend::put_sync)
 }
 
+/// How far a direction got with what it was given.
+#[derive(Debug)]
+struct Got {
+    consumed: usize,
+    wait: Option<Wait>,
+    out: Vec<u8>,
+}
+
 impl Script {
-    /// The client sends; returns what the target gets.
-    fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let progress = self.engine.client_bytes(bytes, self.now, &mut out).unwrap();
-        assert_eq!((progress.consumed, progress.wait), (bytes.len(), None));
-        out
+    /// One look of the engine at bytes of a side; what goes on is appended to `out` in any case.
+    fn look(&mut self, from_client: bool, bytes: &[u8], out: &mut Vec<u8>) -> Result<Got, Ending> {
+        let mut output = Output::default();
+        let mut passage = Passage::new(bytes, &mut output);
+        let decided = match from_client {
+            true => self.engine.client_bytes(self.now, &mut passage),
+            false => self.engine.target_bytes(self.now, &mut passage),
+        };
+        let consumed = passage.consumed();
+        passage.into_output();
+        out.extend_from_slice(output.pending());
+        decided.map(|Progress { wait, .. }| Got {
+            consumed,
+            wait,
+            out: out.clone(),
+        })
     }
 
-    fn client_progress(&mut self, bytes: &[u8]) -> (Progress, Vec<u8>) {
-        let mut out = Vec::new();
-        let progress = self.engine.client_bytes(bytes, self.now, &mut out);
-        (progress.unwrap(), out)
+    /// The client sends; returns what the target gets.
+    fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let got = self.client_progress(bytes);
+        assert_eq!((got.consumed, got.wait), (bytes.len(), None));
+        got.out
+    }
+
+    fn client_progress(&mut self, bytes: &[u8]) -> Got {
+        self.look(true, bytes, &mut Vec::new()).unwrap()
+    }
+
+    fn client_ends(&mut self, bytes: &[u8]) -> Ending {
+        self.look(true, bytes, &mut Vec::new()).unwrap_err()
     }
 
     /// The target sends; returns what the client gets.
     fn target(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let progress = self.engine.target_bytes(bytes, self.now, &mut out).unwrap();
-        assert_eq!((progress.consumed, progress.wait), (bytes.len(), None));
-        out
+        let got = self.look(false, bytes, &mut Vec::new()).unwrap();
+        assert_eq!((got.consumed, got.wait), (bytes.len(), None));
+        got.out
     }
 
     fn target_ends(&mut self, bytes: &[u8]) -> (Ending, Vec<u8>) {
         let mut out = Vec::new();
-        let ending = self
-            .engine
-            .target_bytes(bytes, self.now, &mut out)
-            .unwrap_err();
+        let ending = self.look(false, bytes, &mut out).unwrap_err();
         (ending, out)
     }
 

@@ -22,13 +22,8 @@ fn what_is_not_refused_passes_as_it_came_however_it_is_cut() {
             let (mut buffer, mut out) = (Vec::new(), Vec::new());
             for piece in stream.chunks(size) {
                 buffer.extend_from_slice(piece);
-                let now = script.now;
-                let progress = if to_target {
-                    script.engine.client_bytes(&buffer, now, &mut out)
-                } else {
-                    script.engine.target_bytes(&buffer, now, &mut out)
-                };
-                buffer.drain(..progress.unwrap().consumed);
+                let got = script.look(to_target, &buffer, &mut out).unwrap();
+                buffer.drain(..got.consumed);
             }
             assert!(buffer.is_empty());
             out
@@ -146,13 +141,10 @@ fn copy_data_waits_until_it_is_known_what_it_is_for() {
     let mut script = Setup::default().script();
     let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"1\n"));
     let copy = query("copy t from stdin");
-    let (progress, out) = script.client_progress(&[copy.clone(), data.clone()].concat());
+    let got = script.client_progress(&[copy.clone(), data.clone()].concat());
+    assert_eq!((got.consumed, got.wait), (copy.len(), Some(Wait::Replies)));
     assert_eq!(
-        (progress.consumed, progress.wait),
-        (copy.len(), Some(Wait::Replies))
-    );
-    assert_eq!(
-        tags(&out),
+        tags(&got.out),
         "QH",
         "the target is asked for what it has to say"
     );
@@ -164,13 +156,12 @@ fn copy_data_waits_until_it_is_known_what_it_is_for() {
 fn a_client_that_sends_ahead_without_end_waits_for_replies() {
     let mut script = Setup::default().script();
     let one = made(|out| frontend::put_parse(out, b"", "select 1"));
-    let (progress, out) = script.client_progress(&one.repeat(2000));
-    assert_eq!(progress.wait, Some(Wait::Replies));
-    assert_eq!(progress.consumed, 1024 * one.len());
-    assert!(tags(&out).ends_with('H'));
+    let got = script.client_progress(&one.repeat(2000));
+    assert_eq!(got.wait, Some(Wait::Replies));
+    assert_eq!(got.consumed, 1024 * one.len());
+    assert!(tags(&got.out).ends_with('H'));
     script.target(&empty(tag::PARSE_COMPLETE));
-    let (progress, _) = script.client_progress(&one.repeat(2));
-    assert_eq!(progress.consumed, one.len());
+    assert_eq!(script.client_progress(&one.repeat(2)).consumed, one.len());
 }
 
 #[test]
@@ -225,13 +216,11 @@ fn a_suspended_portal_has_a_record_for_each_execute() {
 fn garbage_of_the_client_ends_the_session() {
     let check = |bytes: &[u8]| {
         let mut script = Setup::default().script();
-        let now = script.now;
-        let ending = script.engine.client_bytes(bytes, now, &mut Vec::new());
-        assert_eq!(ending.unwrap_err().reason, "client_protocol");
+        assert_eq!(script.client_ends(bytes).reason, "client_protocol");
     };
     check(b"p\0\0\0\x04");
     check(b"Q\0\0\0\0");
-    check(b"Q\x3f\0\0\0");
+    check(b"Q\x7f\0\0\0");
 }
 
 #[test]
@@ -263,8 +252,8 @@ proptest::proptest! {
         let mut script = Setup::default().script();
         let now = script.now;
         script.client(&query("select 1"));
-        let _ = script.engine.client_bytes(&client, now, &mut Vec::new());
-        let _ = script.engine.target_bytes(&target, now, &mut Vec::new());
+        let _ = script.look(true, &client, &mut Vec::new());
+        let _ = script.look(false, &target, &mut Vec::new());
         script.engine.finish(&Ending::client_gone(), now);
     }
 }

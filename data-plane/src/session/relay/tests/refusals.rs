@@ -127,9 +127,9 @@ fn without_room_for_the_record_a_statement_waits_and_is_then_refused() {
         ..Setup::default()
     };
     let mut script = setup.script();
-    let (progress, out) = script.client_progress(&query("select 1"));
-    assert_eq!((progress.consumed, progress.wait), (0, Some(Wait::Room)));
-    assert!(out.is_empty());
+    let got = script.client_progress(&query("select 1"));
+    assert_eq!((got.consumed, got.wait), (0, Some(Wait::Room)));
+    assert!(got.out.is_empty());
     let deadline = script.engine.next_deadline().unwrap();
     script.now.instant = deadline;
     script.client(&query("select 1"));
@@ -150,4 +150,40 @@ fn the_tripwire_ends_a_read_session() {
     let (ending, told) = read.script().target_ends(&status);
     assert_eq!((ending.reason, told), ("read_guard", Vec::new()));
     assert_eq!(Setup::default().script().target(&status), status);
+}
+
+#[test]
+fn what_is_too_large_to_be_judged_is_refused_and_the_session_goes_on() {
+    let large = 9 * 1024 * 1024;
+    let mut script = Setup::default().script();
+    let text = format!("select '{}'", "x".repeat(large));
+    let sent = script.client(&query(&text));
+    assert_eq!(tags(&sent), "Q");
+    assert!(sent.len() < 100, "the target gets a substitute");
+    let told = script.target(&[error("42601"), ready(TransactionStatus::Idle)].concat());
+    assert!(String::from_utf8_lossy(&told).contains("54000"));
+
+    let bind = made(|out| {
+        frontend::put_parse(out, b"s", "select $1");
+        backend::put_raw(
+            out,
+            frontend::tag::BIND,
+            &[b"p\0s\0".as_slice(), &vec![0; large]].concat(),
+        );
+        frontend::put_execute(out, b"p");
+        frontend::put_sync(out);
+    });
+    assert_eq!(tags(&script.client(&bind)), "PBES");
+    let answer = [
+        empty(tag::PARSE_COMPLETE),
+        error("26000"),
+        ready(TransactionStatus::Idle),
+    ];
+    assert_eq!(tags(&script.target(&answer.concat())), "1EZ");
+    script.client(&query("select 1"));
+    script.target(&[complete("SELECT 1"), ready(TransactionStatus::Idle)].concat());
+    let record = script.record();
+    assert_eq!(record[0].1, "refused 54000");
+    assert_eq!(record[1], entry("select $1", "refused 54000", "I"));
+    assert_eq!(record[2], entry("select 1", "SELECT 1 0", "I"));
 }

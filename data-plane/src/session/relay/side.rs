@@ -1,0 +1,125 @@
+//! One of the two connections of a relay: what was read from it, and what waits to be written to it.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use super::Output;
+use super::engine::Progress;
+use crate::net::{Connection, Stream};
+
+/// A connection with its output, and how far the engine got with what was read from it.
+pub(crate) struct Side {
+    pub(crate) connection: Connection,
+    pub(crate) output: Output,
+    pub(super) progress: Progress,
+    /// What was read has not been looked at since.
+    pub(super) has_news: bool,
+    needs_flush: bool,
+    /// Writing failed: the peer is gone, though its last words may still be readable.
+    is_deaf: bool,
+}
+
+impl Side {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            has_news: !connection.read.is_empty(),
+            connection,
+            output: Output::default(),
+            progress: Progress::default(),
+            needs_flush: false,
+            is_deaf: false,
+        }
+    }
+
+    /// Whether the engine can do something about what was read.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.has_news || self.progress.wait.is_some()
+    }
+
+    /// Whether more can be read: the engine waits for bytes, and there is room.
+    pub(super) fn may_read(&self) -> bool {
+        !self.has_news
+            && self.progress.wait.is_none()
+            && self.connection.read.has_room(self.progress.needs)
+    }
+
+    /// One read; `Ready(0)` is the end of the stream.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let polled = self.connection.poll_fill(cx, self.progress.needs);
+        self.has_news |= matches!(polled, Poll::Ready(Ok(1..)));
+        polled
+    }
+
+    /// Writes what waits. Ready once nothing does; `rest` bytes of its last message are to come.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            if self.is_deaf {
+                self.output.wrote_all(rest);
+                break;
+            }
+            match poll_write(&mut self.connection.stream, cx, self.output.pending()) {
+                Poll::Ready(Ok(count)) => {
+                    self.output.wrote(count, rest);
+                    self.needs_flush = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.is_deaf = true;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if self.needs_flush && !self.is_deaf {
+            match Pin::new(&mut self.connection.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.needs_flush = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a run that stands in the other side's buffer, as far as the peer takes it at once. Ready once nothing
+    /// waits.
+    pub(super) fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        run: &[u8],
+        rest: usize,
+    ) -> Poll<io::Result<()>> {
+        if !run.is_empty() && !self.is_deaf {
+            match poll_write(&mut self.connection.stream, cx, run) {
+                Poll::Ready(Ok(count)) => {
+                    self.needs_flush = true;
+                    if count == run.len() {
+                        self.output.wrote_all(rest);
+                    } else {
+                        self.output.keep(run, count, rest);
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    self.is_deaf = true;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => self.output.keep(run, 0, rest),
+            }
+        }
+        self.poll_write(cx, rest)
+    }
+
+    /// A run of what was read from this side.
+    pub(super) fn run(&self, run: Range<usize>) -> &[u8] {
+        self.connection.read.data().get(run).unwrap_or_default()
+    }
+}
+
+fn poll_write(stream: &mut Stream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match Pin::new(stream).poll_write(cx, bytes) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        polled => polled,
+    }
+}
