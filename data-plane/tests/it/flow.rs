@@ -155,6 +155,7 @@ async fn what_was_sent_before_a_goodbye_is_answered_and_recorded() {
         frontend::put_parse(out, b"", "select 7");
         frontend::put_bind(out, b"", b"");
         frontend::put_execute(out, b"");
+        frontend::put_sync(out);
         frontend::put_terminate(out);
     }))
     .await;
