@@ -143,7 +143,7 @@ impl Relay {
         self.know_task(cx.waker());
         for _turn in 0..MAX_TURNS {
             let now = Now::read();
-            self.hear_signals(now)?;
+            self.hear_signals()?;
             let turn = self.turn(cx, now)?;
             let is_idle = self.is_draining && self.engine.is_idle();
             if is_idle && self.client.connection.read.is_empty() {
@@ -177,7 +177,7 @@ impl Relay {
         }
     }
 
-    fn hear_signals(&mut self, now: Now) -> Result<(), Ending> {
+    fn hear_signals(&mut self) -> Result<(), Ending> {
         while let Poll::Ready((mut signals, event)) = self.signals.poll() {
             match event {
                 Event::Abort => return Err(Ending::aborted()),
@@ -206,9 +206,9 @@ impl Relay {
         {
             put_notice(self.client.output.put(), &notice, "");
         }
-        let to_client = self.to_client(cx, now)?;
-        let to_target = self.to_target(cx, now)?;
-        if to_client == Turn::Waits && to_target == Turn::Waits {
+        let toward_client = self.toward_client(cx, now)?;
+        let toward_target = self.toward_target(cx, now)?;
+        if toward_client == Turn::Waits && toward_target == Turn::Waits {
             return Ok(Turn::Waits);
         }
         Ok(Turn::GoesOn)
@@ -223,7 +223,7 @@ impl Relay {
             .or_else(|| self.timers.notice(now.instant))
     }
 
-    fn to_client(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
+    fn toward_client(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
         let (client, target) = (&mut self.client, &mut self.target);
         let client_gone = |_| Ending::client_gone();
         let rest = self.engine.target_remaining();
@@ -241,20 +241,9 @@ impl Relay {
         if !target.is_worth_a_look() {
             return Ok(Turn::Waits);
         }
-        target.has_news = false;
-        let mut passage = Passage::new(target.connection.read.data(), &mut client.output);
-        let decided = self.engine.target_bytes(now, &mut passage);
-        let consumed = passage.consumed();
-        let run = match decided {
-            Ok(progress) => {
-                target.progress = progress;
-                passage.into_run()
-            }
-            Err(ending) => {
-                passage.into_output();
-                return Err(ending);
-            }
-        };
+        let engine = &mut self.engine;
+        let look = |passage: &mut Passage<'_>| engine.target_bytes(now, passage);
+        let (run, consumed) = target.let_through(&mut client.output, look)?;
         let rest = self.engine.target_remaining();
         // The end of a statement is on record before the client hears of it.
         self.is_held = !self.engine.record(now)?;
@@ -267,7 +256,7 @@ impl Relay {
         Ok(turn_after(target))
     }
 
-    fn to_target(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
+    fn toward_target(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
         let (client, target) = (&mut self.client, &mut self.target);
         // What was admitted goes out only once its record is written.
         self.is_held = !self.engine.record(now)?;
@@ -275,7 +264,7 @@ impl Relay {
             return Ok(Turn::Waits);
         }
         // When writing fails, the target's last words may still be readable.
-        if let Poll::Pending = target.poll_write(cx, 0) {
+        if target.poll_write(cx, 0).is_pending() {
             return Ok(Turn::Waits);
         }
         if self.engine.is_terminating() {
@@ -291,20 +280,9 @@ impl Relay {
         if !client.is_worth_a_look() {
             return Ok(Turn::Waits);
         }
-        client.has_news = false;
-        let mut passage = Passage::new(client.connection.read.data(), &mut target.output);
-        let decided = self.engine.client_bytes(now, &mut passage);
-        let consumed = passage.consumed();
-        let run = match decided {
-            Ok(progress) => {
-                client.progress = progress;
-                passage.into_run()
-            }
-            Err(ending) => {
-                passage.into_output();
-                return Err(ending);
-            }
-        };
+        let engine = &mut self.engine;
+        let look = |passage: &mut Passage<'_>| engine.client_bytes(now, passage);
+        let (run, consumed) = client.let_through(&mut target.output, look)?;
         match self.engine.record(now) {
             Ok(is_recorded) => self.is_held = !is_recorded,
             Err(ending) => {

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use super::Output;
 use super::engine::Progress;
+use super::output::Passage;
+use super::{Ending, Output};
 use crate::net::{Connection, Stream};
 
 /// A connection with its output, and how far the engine got with what was read from it.
@@ -17,7 +18,7 @@ pub(crate) struct Side {
     pub(crate) output: Output,
     pub(super) progress: Progress,
     /// What was read has not been looked at since.
-    pub(super) has_news: bool,
+    has_news: bool,
     needs_flush: bool,
     /// Writing failed: the peer is gone, though its last words may still be readable.
     is_deaf: bool,
@@ -109,6 +110,29 @@ impl Side {
             }
         }
         self.poll_write(cx, rest)
+    }
+
+    /// Has the engine look at what was read, and puts behind `output` what it lets through, except for the run that may
+    /// be written from where it stands. Returns that run, and how much of what was read is done with.
+    pub(super) fn let_through(
+        &mut self,
+        output: &mut Output,
+        look: impl FnOnce(&mut Passage<'_>) -> Result<Progress, Ending>,
+    ) -> Result<(Range<usize>, usize), Ending> {
+        self.has_news = false;
+        let mut passage = Passage::new(self.connection.read.data(), output);
+        let looked = look(&mut passage);
+        let consumed = passage.consumed();
+        match looked {
+            Ok(progress) => {
+                self.progress = progress;
+                Ok((passage.into_run(), consumed))
+            }
+            Err(ending) => {
+                passage.into_output();
+                Err(ending)
+            }
+        }
     }
 
     /// A run of what was read from this side.
