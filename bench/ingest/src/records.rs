@@ -121,6 +121,7 @@ fn started(query_id: &[u8], session: &Session, sql: &str, number: u64) -> v1::Re
         type_oid: TEXT_OID,
         format: 0,
         value: Some(format!("value-{number:08}").into_bytes()),
+        ..Default::default()
     });
     record(Event::StatementStarted(v1::StatementStarted {
         query_id: query_id.to_vec(),

@@ -341,11 +341,14 @@ mod tests {
                 type_oid: 25,
                 format: 0,
                 value: Some(b"x".to_vec()),
+                value_bytes: Some(9),
+                value_digest: vec![1; 32],
             },
             v1::Parameter {
                 type_oid: 0,
                 format: 1,
                 value: None,
+                ..Default::default()
             },
         ];
         assert_eq!(

@@ -76,11 +76,13 @@ impl Scene {
                 type_oid: INT4,
                 format: 1,
                 value: Some(vec![0, 0, 0, 7]),
+                ..Default::default()
             },
             v1::Parameter {
                 type_oid: TEXT,
                 format: 0,
                 value: None,
+                ..Default::default()
             },
         ];
         let columns = [("id", INT4), ("name", TEXT)];

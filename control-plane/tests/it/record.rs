@@ -63,6 +63,7 @@ pub(crate) fn text_parameter(value: &str) -> v1::Parameter {
         type_oid: 25,
         format: 0,
         value: Some(value.as_bytes().to_vec()),
+        ..Default::default()
     }
 }
 
@@ -256,6 +257,7 @@ async fn ids_from_a_clock_that_is_far_off_are_stored_too() {
             type_oid: 25,
             format: 0,
             value: Some(b"x".to_vec()),
+            ..Default::default()
         }];
         let begun = started_with(query, &session, 1, "select $1", parameters);
         let captured = rows(query, &session, 0, 0, &[&[Some("x")]]);

@@ -41,8 +41,8 @@ pub(crate) struct PlainRows {
 #[derive(Debug)]
 pub(crate) struct Capture {
     limits: CaptureLimits,
-    /// Made with the first row: it is large, and most statements that write have none.
-    digest: Option<Box<blake3::Hasher>>,
+    /// Made when the chunk is no longer all there was: it is large, and most results are one chunk.
+    hasher: Option<Box<blake3::Hasher>>,
     rows: u64,
     bytes: u64,
     kept_rows: u64,
@@ -53,13 +53,22 @@ pub(crate) struct Capture {
     chunk_number: u32,
     /// The row in progress is being kept.
     keeps_current: bool,
+    /// The digest, if the last chunk was the only one.
+    whole: Option<blake3::Hash>,
+}
+
+/// Whether rows can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    Yes,
+    No,
 }
 
 impl Capture {
     pub(crate) fn new(limits: CaptureLimits) -> Self {
         Self {
             limits,
-            digest: None,
+            hasher: None,
             rows: 0,
             bytes: 0,
             kept_rows: 0,
@@ -69,6 +78,7 @@ impl Capture {
             chunk_rows: 0,
             chunk_number: 0,
             keeps_current: false,
+            whole: None,
         }
     }
 
@@ -156,17 +166,35 @@ impl Capture {
 
     /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.digest.get_or_insert_default().update(bytes);
         self.bytes += bytes.len() as u64;
+        if !self.keeps_current {
+            self.hash_chunk();
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         if self.keeps_current {
             self.chunk.extend_from_slice(bytes);
         }
     }
 
-    /// The rows kept since the last chunk. Only between two rows.
-    pub(crate) fn take_chunk(&mut self) -> Option<Chunk> {
+    /// From now on the chunk is not all there was.
+    fn hash_chunk(&mut self) {
+        if self.hasher.is_none() {
+            let hasher = self.hasher.insert(Box::default());
+            hasher.update(&self.chunk);
+        }
+    }
+
+    /// The rows kept since the last chunk. Only between two rows; `last`: no more will come.
+    pub(crate) fn take_chunk(&mut self, last: Last) -> Option<Chunk> {
         if self.chunk.is_empty() {
             return None;
+        }
+        match last {
+            Last::Yes if self.hasher.is_none() => self.whole = Some(blake3::hash(&self.chunk)),
+            Last::Yes => {}
+            Last::No => self.hash_chunk(),
         }
         let row_count = std::mem::take(&mut self.chunk_rows);
         let number = self.chunk_number;
@@ -181,6 +209,7 @@ impl Capture {
 
     /// Gives up the rows that no chunk was made of, because the outbox will not take them.
     pub(crate) fn abandon_chunk(&mut self) {
+        self.hash_chunk();
         self.kept_rows -= u64::from(std::mem::take(&mut self.chunk_rows));
         self.kept_bytes -= std::mem::take(&mut self.chunk).len() as u64;
         self.keeps_current = false;
@@ -189,8 +218,8 @@ impl Capture {
 
     /// The digest over all row messages; `None` when there were none.
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
-        let digest = self.digest.as_ref()?;
-        Some(*digest.finalize().as_bytes())
+        let hashed = || self.hasher.as_ref().map(|hasher| hasher.finalize());
+        self.whole.or_else(hashed).map(|digest| *digest.as_bytes())
     }
 }
 
@@ -220,10 +249,15 @@ mod tests {
         );
         assert!(capture.is_truncated());
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
-        let chunk = capture.take_chunk().unwrap();
+        let mut one_chunk = Capture::new(LIMITS);
+        row(&mut one_chunk, b"a");
+        row(&mut one_chunk, b"bb");
+        one_chunk.take_chunk(Last::Yes).unwrap();
+        assert_eq!(one_chunk.digest(), Some(*blake3::hash(b"abb").as_bytes()));
+        let chunk = capture.take_chunk(Last::No).unwrap();
         assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
         assert_eq!(chunk.data, b"abbc");
-        assert_eq!(capture.take_chunk(), None);
+        assert_eq!(capture.take_chunk(Last::No), None);
     }
 
     #[test]
@@ -244,7 +278,7 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (14, 3, 6)
         );
-        assert_eq!(capture.take_chunk().unwrap().row_count, 3);
+        assert_eq!(capture.take_chunk(Last::No).unwrap().row_count, 3);
     }
 
     #[test]
@@ -252,10 +286,10 @@ mod tests {
         let mut capture = Capture::new(LIMITS);
         row(&mut capture, &vec![1; CHUNK_TARGET_BYTES]);
         assert!(capture.must_hand_on_before(0, 1));
-        capture.take_chunk().unwrap();
+        capture.take_chunk(Last::No).unwrap();
         assert!(!capture.must_hand_on_before(0, 1));
         row(&mut capture, b"x");
-        let chunk = capture.take_chunk().unwrap();
+        let chunk = capture.take_chunk(Last::No).unwrap();
         assert_eq!((chunk.number, chunk.first_row, chunk.row_count), (1, 1, 1));
     }
 
@@ -284,6 +318,6 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (2, 0, 0)
         );
-        assert!(capture.is_truncated() && capture.take_chunk().is_none());
+        assert!(capture.is_truncated() && capture.take_chunk(Last::No).is_none());
     }
 }

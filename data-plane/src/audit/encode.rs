@@ -122,6 +122,10 @@ fn put_parameter(out: &mut Vec<u8>, parameter: &v1::Parameter) {
     if let Some(value) = &parameter.value {
         present_bytes(out, 3, value);
     }
+    if let Some(value_bytes) = parameter.value_bytes {
+        number(out, 4, value_bytes);
+        bytes(out, 5, &parameter.value_digest);
+    }
 }
 
 impl Encode for Rows<'_> {

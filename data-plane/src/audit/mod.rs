@@ -8,6 +8,7 @@ pub(crate) mod folder;
 pub(crate) mod frame;
 mod notes;
 pub(crate) mod outbox;
+mod query_id;
 pub(crate) mod reader;
 pub(crate) mod recorder;
 pub(crate) mod replay;

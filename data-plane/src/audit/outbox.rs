@@ -2,8 +2,8 @@
 //!
 //! Each record gets the next sequence number of this run, from 1, and is kept until the control plane says that it is
 //! committed. A statement is forwarded only when its record has a place here and is written. Records gather in memory
-//! until a session needs them written ([`Outbox::flush`]): what all sessions have made until then goes to the disk in
-//! one write. It survives the end of the process, not that of the machine.
+//! until a session needs them written ([`Outbox::flush`]), or for a few milliseconds: what all sessions have made until
+//! then goes to the disk in one write. It survives the end of the process, not that of the machine.
 
 mod keeper;
 mod publishing;
@@ -56,6 +56,8 @@ pub(crate) struct Outbox {
     written: Notify,
     /// Wakes the keeper.
     untidy: Notify,
+    /// Wakes the writer of what no session waits for.
+    unwritten: Notify,
 }
 
 /// What the publisher sleeps for.
@@ -114,6 +116,7 @@ impl Outbox {
             room: watch::Sender::new(0),
             written: Notify::new(),
             untidy: Notify::new(),
+            unwritten: Notify::new(),
         }))
     }
 
@@ -172,9 +175,13 @@ impl Outbox {
         state.newest += 1;
         let newest = state.newest;
         let is_large = state.pending.bytes() >= MAX_PENDING_BYTES && !state.has_fault;
+        let wakes_writer = !std::mem::replace(&mut state.is_looked_after, true);
         drop(state);
         if is_large {
             self.flush();
+        }
+        if wakes_writer {
+            self.unwritten.notify_one();
         }
         newest
     }

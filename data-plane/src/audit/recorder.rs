@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::Outbox;
 pub(crate) use super::capture::ChunkRoom;
-use super::capture::{Capture, CaptureLimits, PlainRows};
+use super::capture::{Capture, CaptureLimits, Last, PlainRows};
 use super::encode::{Ended, Rows, SessionEnded, Started};
+use super::query_id::query_id;
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
 use crate::clock::Now;
 use crate::metrics::{Direction, Metrics};
@@ -54,7 +55,7 @@ pub(crate) struct Recorder {
     /// Numbers of the last start and the last rows that were pushed.
     last_started: u64,
     last_rows: u64,
-    /// Something was pushed that may not be written yet.
+    /// Something was pushed that must be written before the session goes on.
     is_unwritten: bool,
 }
 
@@ -97,7 +98,7 @@ impl Recorder {
         if place.announced.is_some() {
             return;
         }
-        let query_id = Uuid::now_v7();
+        let query_id = query_id(now);
         self.announced_sequence = self.announced_sequence.max(self.totals.statements) + 1;
         let started = self.started(&place.facts, query_id, self.announced_sequence, now);
         self.outbox.announce(&started);
@@ -138,8 +139,10 @@ impl Recorder {
         !self.is_strict() || self.outbox.is_committed(self.last_started)
     }
 
-    /// Writes what this session has recorded until now. `false`: that is not possible now. What was recorded and not
-    /// written must not take effect: no statement is forwarded meanwhile.
+    /// Writes what must be written now: starts before their statements are forwarded, everything under `strict` and at
+    /// the end. `false`: that is not possible now. What was recorded and not written must not take effect: no statement
+    /// is forwarded meanwhile. Rows and ends otherwise go with the next start of any session, or some milliseconds
+    /// later.
     pub(crate) fn flush(&mut self) -> bool {
         if self.is_unwritten && self.outbox.flush() {
             self.is_unwritten = false;
@@ -153,7 +156,7 @@ impl Recorder {
         self.totals.statements += 1;
         self.totals.bytes_in += place.facts.bytes_in;
         let announced = place.announced.take();
-        let query_id = announced.unwrap_or_else(Uuid::now_v7);
+        let query_id = announced.unwrap_or_else(|| query_id(now));
         let sequence = self.totals.statements;
         let started = self.started(&place.facts, query_id, sequence, now);
         self.last_started = self.outbox.push(&started);
@@ -200,7 +203,7 @@ impl Recorder {
             ChunkRoom::Ready
         } else if pending > 0 {
             ChunkRoom::HandOnFirst
-        } else if self.hand_on_chunk() {
+        } else if self.hand_on_chunk(Last::No) {
             ChunkRoom::Ready
         } else {
             ChunkRoom::OutboxFull
@@ -261,12 +264,12 @@ impl Recorder {
         }
     }
 
-    /// Whether the running statement can end: the rest of its rows must find room in the outbox.
+    /// Whether the running statement can end: the rest of its rows must find room in the outbox. No row may follow.
     pub(crate) fn can_end(&mut self) -> bool {
-        self.hand_on_chunk()
+        self.hand_on_chunk(Last::Yes)
     }
 
-    fn hand_on_chunk(&mut self) -> bool {
+    fn hand_on_chunk(&mut self, last: Last) -> bool {
         let Some(running) = &mut self.running else {
             return true;
         };
@@ -281,7 +284,7 @@ impl Recorder {
         {
             return false;
         }
-        if let Some(chunk) = running.capture.take_chunk() {
+        if let Some(chunk) = running.capture.take_chunk(last) {
             self.last_rows = self.outbox.push(&Rows {
                 query_id: running.query_id,
                 session_id: self.session_id,
@@ -290,7 +293,7 @@ impl Recorder {
                 row_count: chunk.row_count,
                 data: &chunk.data,
             });
-            self.is_unwritten = true;
+            self.is_unwritten |= self.level == AuditLevel::Strict;
         }
         true
     }
@@ -349,7 +352,7 @@ impl Recorder {
     pub(crate) fn flush_end(&mut self) {
         if let Some(ended) = self.ended.take() {
             self.outbox.push(&ended);
-            self.is_unwritten = true;
+            self.is_unwritten |= self.level == AuditLevel::Strict;
         }
     }
 

@@ -11,6 +11,8 @@ use super::frame::{FrameError, FrameKey, HEADER_BYTES, Header};
 
 /// A spool that could not be written is tried again so soon.
 const RETRY: Duration = Duration::from_millis(100);
+/// A buffer that one large frame has grown beyond this is given back.
+const MAX_SCRATCH_BYTES: usize = 1024 * 1024;
 
 /// Records and notes that go to the disk together.
 #[derive(Debug, Default)]
@@ -30,6 +32,19 @@ impl Pending {
 
     pub(crate) fn bytes(&self) -> usize {
         self.sent.len() + self.notes.len()
+    }
+
+    /// Empties it for the next records; `None` when it would hold much memory for nothing.
+    pub(crate) fn emptied(mut self) -> Option<Self> {
+        if self.sent.capacity() > MAX_SCRATCH_BYTES || self.notes.capacity() > MAX_SCRATCH_BYTES {
+            return None;
+        }
+        self.sent.clear();
+        self.notes.clear();
+        self.announced.clear();
+        self.records = 0;
+        self.first_sequence = 0;
+        Some(self)
     }
 }
 
@@ -144,6 +159,3 @@ impl Writer {
         Ok(written)
     }
 }
-
-/// A buffer that one large frame has grown beyond this is given back.
-const MAX_SCRATCH_BYTES: usize = 1024 * 1024;

@@ -31,6 +31,8 @@ pub(crate) struct Judged {
     pub(crate) text: Arc<str>,
     pub(crate) analysis: Arc<Analysis>,
     pub(crate) verdict: Result<(), Refusal>,
+    /// See [`pglens_policy::Judged::longer_by`].
+    pub(crate) longer_by: usize,
     /// What the target gets in its place.
     pub(crate) substitute: Option<Substitute>,
 }
@@ -94,6 +96,7 @@ impl Judge {
             text: Arc::clone(&judged.text),
             analysis: Arc::clone(&judged.analysis),
             verdict: judged.verdict.clone(),
+            longer_by: judged.longer_by,
         }
     }
 
@@ -104,6 +107,7 @@ impl Judge {
             text: String::from_utf8_lossy(bytes).into(),
             analysis: Arc::clone(&analysed.analysis),
             verdict: Ok(()),
+            longer_by: 0,
             substitute: Some(Substitute {
                 text: substitute::grant_row(&self.grant, left),
                 notice: None,

@@ -12,6 +12,7 @@ use crate::analysis::{Analysis, analyze};
 use crate::catalog::Catalog;
 use crate::guard::ControlGuard;
 use crate::refusal::Refusal;
+use crate::shape::shape_of;
 
 /// Memory the cached texts, analyses and verdicts may take, about: some ten thousand statements of an application.
 const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -40,6 +41,8 @@ pub struct Judged {
     pub analysis: Arc<Analysis>,
     /// By the rules it was judged by.
     pub verdict: Result<(), Refusal>,
+    /// The analysis is that of a text shorter by so many bytes, whose only statement is this one with smaller numbers.
+    pub longer_by: usize,
 }
 
 /// Keeps verdicts by text, compared byte for byte, and rules. Cheap to clone; clones share their contents.
@@ -133,6 +136,27 @@ impl VerdictCache {
     /// The verdict on the text of a message, made now if it is not kept.
     #[must_use]
     pub fn judge(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
+        let by_shape = self.judge_by_shape(text, rules);
+        by_shape.unwrap_or_else(|| self.judge_as_it_is(text, rules))
+    }
+
+    /// The verdict on a text whose shape is that of others, which it shares with them.
+    fn judge_by_shape(&self, text: &[u8], rules: &Rules) -> Option<Arc<Judged>> {
+        let text = std::str::from_utf8(text).ok()?;
+        let shape = shape_of(text)?;
+        let known = self.judge_as_it_is(shape.as_bytes(), rules);
+        if known.analysis.parse.is_err() || known.analysis.statements.len() != 1 {
+            return None;
+        }
+        Some(Arc::new(Judged {
+            text: text.into(),
+            analysis: Arc::clone(&known.analysis),
+            verdict: known.verdict.clone(),
+            longer_by: text.len() - shape.len(),
+        }))
+    }
+
+    fn judge_as_it_is(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
         let number = rules.number();
         if let Some(judged) = self.judged.get(&KeyRef(number, text)) {
             return judged;
@@ -143,6 +167,7 @@ impl VerdictCache {
             text: Arc::clone(&seen.text),
             analysis: Arc::clone(&seen.analysis),
             verdict: rules.check(&seen.analysis, is_utf8),
+            longer_by: 0,
         });
         if text.len() <= MAX_CACHED_TEXT_BYTES {
             self.judged
@@ -161,6 +186,7 @@ impl VerdictCache {
             analysis: Arc::new(analyze(&lossy)),
             text: lossy,
             verdict: Ok(()),
+            longer_by: 0,
         });
         if text.len() <= MAX_CACHED_TEXT_BYTES {
             self.judged
@@ -217,6 +243,22 @@ mod tests {
         });
         assert!(cache.judge(b"COPY t TO STDOUT", &blocked).verdict.is_err());
         assert!(cache.judge(b"COPY t TO STDOUT", &writes()).verdict.is_ok());
+    }
+
+    #[test]
+    fn texts_that_differ_in_numbers_take_the_place_of_one() {
+        let cache = VerdictCache::new();
+        for number in [1, 22, 333] {
+            let sql = format!("select a from t where b = {number}; ");
+            let judged = cache.judge(sql.as_bytes(), &writes());
+            let [only] = judged.analysis.statements.as_slice() else {
+                panic!("{judged:?}")
+            };
+            let range = only.range.start..only.range.end + judged.longer_by;
+            assert_eq!(&judged.text[range], sql.trim_end_matches([';', ' ']));
+        }
+        cache.judged.run_pending_tasks();
+        assert_eq!(cache.len(), 2, "with rules and without");
     }
 
     #[test]

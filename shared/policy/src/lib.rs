@@ -15,6 +15,7 @@ mod guard;
 mod kind;
 mod parser;
 mod refusal;
+mod shape;
 pub mod startup;
 
 pub use analysis::{Analysis, Fingerprint, Statement, analyze};

@@ -2,7 +2,11 @@
 //!
 //! Texts and names stay bytes: they are in the client's encoding. PostgreSQL manual, section "Message Formats".
 
+mod large_bind;
+
 use crate::fields::{Fields, MalformedMessage, put_count, put_cstr, put_message};
+
+pub use large_bind::{BindHead, BindPiece, BindValues};
 
 /// Type bytes of the messages a client sends.
 pub mod tag {
@@ -120,6 +124,12 @@ impl<'a> Bind<'a> {
             result_formats,
         })
     }
+}
+
+/// A counted list of formats; `None` when it is not one.
+#[must_use]
+pub fn format_list(bytes: &[u8]) -> Option<Vec<u16>> {
+    Fields::new("Bind", bytes).u16_list().ok()
 }
 
 /// The format of item `index` in a list of none, one for all, or one for each.

@@ -293,6 +293,8 @@ fn parameter_type(parameter: ParameterType) -> v1::ParameterType {
     v1::ParameterType {
         type_oid: parameter.type_oid,
         type_name: parameter.type_name.unwrap_or_default(),
+        value_bytes: parameter.value_bytes,
+        value_digest: parameter.value_digest.unwrap_or_default(),
     }
 }
 

@@ -19,6 +19,7 @@ use super::audit::{Action, AuditEntry};
 use super::caller::Caller;
 use super::page::{Page, Paged};
 use crate::app::App;
+use crate::crypto::keyring::hexadecimal;
 use crate::crypto::sealed_value::Place;
 use crate::error::ServiceError;
 use crate::ingest::seal::decode_parameters;
@@ -51,6 +52,12 @@ pub struct ParameterType {
     /// The type's name, where it is one of PostgreSQL's own.
     #[serde(rename = "type")]
     pub type_name: Option<String>,
+    /// Only the beginning of the value was kept, which had so many bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_bytes: Option<u64>,
+    /// BLAKE3 of the whole of such a value, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_digest: Option<String>,
 }
 
 /// What a statement was bound to.
@@ -212,6 +219,10 @@ async fn parameters(app: &App, record: &QueryRecord) -> Result<Parameters, Servi
     let of_type = |parameter: &v1::Parameter| ParameterType {
         type_oid: parameter.type_oid,
         type_name: type_name(parameter.type_oid).map(str::to_owned),
+        value_bytes: parameter.value_bytes,
+        value_digest: parameter
+            .value_bytes
+            .map(|_| hexadecimal(&parameter.value_digest)),
     };
     Ok(Parameters {
         values: decoded.iter().map(value).collect(),

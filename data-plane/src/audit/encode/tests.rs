@@ -21,6 +21,8 @@ fn a_start_is_read_as_it_was_written() {
             type_oid: 23,
             format: 1,
             value: Some(vec![0; 300]),
+            value_bytes: Some(1 << 30),
+            value_digest: vec![7; 32],
         },
         v1::Parameter::default(),
         v1::Parameter {

@@ -16,16 +16,20 @@ use crate::audit::notes::Notes;
 use crate::audit::reader::{Found, Position};
 use crate::audit::window::{Batch, BatchLimit};
 
+/// Records that no session waits for, rows and ends of statements, are written after this long at most.
+const LAST_WRITE: Duration = Duration::from_millis(5);
 /// How often a spool that cannot be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl Outbox {
     /// Works until `shutdown` is cancelled. The disk is used on threads that may wait for it.
     pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut writing_late = std::pin::pin!(Arc::clone(&self).write_late());
         loop {
             let has_fault = self.state.lock().has_fault;
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = &mut writing_late => return,
                 () = self.untidy.notified() => {}
                 () = tokio::time::sleep(RETRY), if has_fault => {}
             }
@@ -33,6 +37,27 @@ impl Outbox {
             let tidied = tokio::task::spawn_blocking(move || outbox.tidy()).await;
             if let Err(error) = tidied.map_err(io::Error::other).flatten() {
                 tracing::warn!(error = %Chain(&error), "committed records not removed from the spool");
+            }
+        }
+    }
+
+    /// Writes what no session waits for, while there is any. Runs until it is dropped.
+    async fn write_late(self: Arc<Self>) {
+        loop {
+            self.unwritten.notified().await;
+            loop {
+                tokio::time::sleep(LAST_WRITE).await;
+                let is_done = {
+                    let mut state = self.state.lock();
+                    // A fault is the keeper's.
+                    let is_done = state.pending.is_empty() || state.has_fault;
+                    state.is_looked_after = !is_done;
+                    is_done
+                };
+                if is_done {
+                    break;
+                }
+                self.flush();
             }
         }
     }

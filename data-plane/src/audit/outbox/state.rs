@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::WakeAt;
@@ -22,6 +23,8 @@ pub(crate) struct CursorMismatch {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) pending: Pending,
+    /// What was pending before, emptied.
+    spare: Option<Pending>,
     /// Sequence number of the newest record ever pushed, the newest in a frame, and the newest committed.
     pub(super) newest: u64,
     pub(super) spooled: u64,
@@ -42,6 +45,8 @@ pub(super) struct State {
     pub(super) wake: Option<WakeAt>,
     pub(super) is_urgent: bool,
     pub(super) is_publishing: bool,
+    /// Whoever writes what no session waits for will look at what is pending soon.
+    pub(super) is_looked_after: bool,
 }
 
 #[derive(Debug)]
@@ -56,6 +61,7 @@ impl State {
     pub(super) fn new(memory_bytes: usize) -> Self {
         Self {
             pending: Pending::default(),
+            spare: None,
             newest: 0,
             spooled: 0,
             committed: 0,
@@ -72,6 +78,7 @@ impl State {
             wake: None,
             is_urgent: false,
             is_publishing: false,
+            is_looked_after: false,
         }
     }
 
@@ -91,7 +98,8 @@ impl State {
         if self.pending.is_empty() {
             return None;
         }
-        let mut pending = std::mem::take(&mut self.pending);
+        let next = self.spare.take().unwrap_or_default();
+        let mut pending = std::mem::replace(&mut self.pending, next);
         pending.first_sequence = self.newest + 1 - u64::from(pending.records);
         // What is in the writer's hands still takes its place.
         self.used_bytes += pending.bytes() as u64;
@@ -114,8 +122,8 @@ impl State {
             segment.bytes += written.disk_bytes;
             segment.last_sequence = last_sequence;
         }
-        for query_id in pending.announced {
-            if let Some(segment) = self.announced.get_mut(&query_id) {
+        for query_id in &pending.announced {
+            if let Some(segment) = self.announced.get_mut(query_id) {
                 *segment = written.segment;
             }
         }
@@ -125,12 +133,13 @@ impl State {
             self.window.push(Held {
                 first_sequence: pending.first_sequence,
                 last_sequence,
-                sent: pending.sent.into(),
+                sent: Bytes::copy_from_slice(&pending.sent),
                 sent_total: self.spooled_total,
                 segment: written.segment,
                 disk_bytes: written.disk_bytes,
             });
         }
+        self.spare = pending.emptied();
     }
 
     pub(super) fn wakes(&mut self) -> bool {

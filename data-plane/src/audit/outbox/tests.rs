@@ -263,3 +263,22 @@ fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
     assert!(outbox.try_reserve(10).is_some());
     assert_eq!(outbox.records().len(), 3);
 }
+
+#[tokio::test]
+async fn what_no_session_waits_for_is_written_soon() {
+    let outbox = TestOutbox::new(1_000_000);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let keeping = tokio::spawn(Arc::clone(&outbox).keep(shutdown.clone()));
+    // Twice: whoever writes must have gone to sleep in between, or notice that there is more.
+    for _ in 0..2 {
+        let wake = WakeAt {
+            sequence: push(&outbox, 10),
+            total_bytes: u64::MAX,
+        };
+        tokio::time::timeout(pglens_testkit::DEADLINE, outbox.written(wake))
+            .await
+            .expect("it is written");
+    }
+    shutdown.cancel();
+    keeping.await.unwrap();
+}

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use pglens_wire::backend::TransactionStatus;
 use pglens_wire::frame::FrameScanner;
 
+use super::described::LastDescription;
 use super::ending::Ending;
 use super::exchange::{Exchange, Refused};
+use super::large_bind::LargeBind;
 use super::watchdog::Running;
 use crate::audit::recorder::Promised;
 use crate::audit::{Recorder, StatementFacts};
@@ -70,6 +72,8 @@ pub(crate) enum Rest {
     Forward,
     /// A row or COPY message: forwarded, and recorded.
     Record,
+    /// Values of a large Bind: forwarded, and their beginning kept.
+    Bind,
     Drop,
 }
 
@@ -90,9 +94,12 @@ pub(crate) struct Engine {
     pub(super) activity: Arc<Activity>,
     pub(super) client: FrameScanner,
     pub(super) client_rest: Rest,
+    pub(super) large_bind: Option<Box<LargeBind>>,
     pub(super) target: FrameScanner,
     pub(super) target_rest: Rest,
     pub(super) copy_in: CopyIn,
+    /// Clients that ask the same again get the same description.
+    pub(super) described: LastDescription,
     pub(super) status: TransactionStatus,
     /// The target was asked to flush its replies, because too many are outstanding.
     pub(super) flushed: bool,
@@ -133,9 +140,11 @@ impl Engine {
             activity,
             client: FrameScanner::new(),
             client_rest: Rest::Drop,
+            large_bind: None,
             target: FrameScanner::new(),
             target_rest: Rest::Drop,
             copy_in: CopyIn::No,
+            described: LastDescription::default(),
             status,
             flushed: false,
             target_has_told: false,

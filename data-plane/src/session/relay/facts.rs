@@ -10,8 +10,13 @@ use super::prepared::{Portal, Prepared};
 use crate::audit::StatementFacts;
 use crate::policy::substitute::SHOW_GRANT;
 
-/// One entry for each statement of a simple query; the message's bytes are counted with the first.
-pub(super) fn of_each(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Vec<StatementFacts> {
+/// One entry for each statement of a simple query; the message's bytes are counted with the first. The text is longer by
+/// `longer_by` bytes than the one that was analysed: see [`pglens_policy::Judged`].
+pub(super) fn of_each(
+    (text, analysis): (&Arc<str>, &Analysis),
+    longer_by: usize,
+    bytes_in: u64,
+) -> Vec<StatementFacts> {
     if analysis.statements.is_empty() {
         return vec![whole(text, analysis, bytes_in)];
     }
@@ -20,7 +25,7 @@ pub(super) fn of_each(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Ve
         .iter()
         .map(|statement| StatementFacts {
             text: Arc::clone(text),
-            range: statement.range.clone(),
+            range: statement.range.start..statement.range.end + longer_by,
             kind: statement.kind.as_str(),
             fingerprint: statement.fingerprint,
             parameters: Arc::from([]),
@@ -122,6 +127,7 @@ pub(super) fn portal(bind: &Bind<'_>, statement: Arc<Prepared>, parameter_bytes:
             type_oid: statement.parameter_type(index),
             format: u32::from(format_at(&bind.parameter_formats, index)),
             value: value.map(<[u8]>::to_vec),
+            ..Default::default()
         });
     Portal {
         parameters: parameters.collect(),
@@ -142,6 +148,7 @@ pub(super) fn of_call(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts 
             type_oid: 0,
             format: u32::from(format_at(&call.argument_formats, index)),
             value: value.map(<[u8]>::to_vec),
+            ..Default::default()
         });
     StatementFacts {
         range: 0..text.len(),

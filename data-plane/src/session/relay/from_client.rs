@@ -9,6 +9,7 @@ use super::ending::Ending;
 use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
 use super::facts;
+use super::large_bind::LARGE_BIND_BYTES;
 use super::output::Passage;
 use super::prepared::Prepared;
 use crate::clock::Now;
@@ -51,15 +52,20 @@ impl Engine {
     }
 
     fn client_rest(&mut self, bytes: &[u8], out: &mut Passage<'_>) -> Step {
-        match self.client_rest {
-            Rest::Drop => {}
-            Rest::Forward => out.pass(bytes.len()),
-            Rest::Record => {
-                self.recorder.bytes_to_target(bytes);
-                out.pass(bytes.len());
-            }
+        let taken = self.client.take_rest(bytes.len());
+        self.pass_to_target(bytes, self.client_rest, out);
+        Step::Taken(taken)
+    }
+
+    fn pass_to_target(&mut self, bytes: &[u8], rest: Rest, out: &mut Passage<'_>) {
+        if rest != Rest::Drop {
+            out.pass(bytes.len());
         }
-        Step::Taken(self.client.take_rest(bytes.len()))
+        match rest {
+            Rest::Drop | Rest::Forward => {}
+            Rest::Record => self.recorder.bytes_to_target(bytes),
+            Rest::Bind => self.large_bind_values(bytes),
+        }
     }
 
     /// Takes a message as far as it has come; the rest will be treated alike.
@@ -72,15 +78,7 @@ impl Engine {
     ) -> Step {
         self.client_rest = rest;
         let taken = self.client.take_frame(header, chunk.len());
-        let bytes = chunk.get(..taken).unwrap_or_default();
-        match rest {
-            Rest::Drop => {}
-            Rest::Forward => out.pass(bytes.len()),
-            Rest::Record => {
-                self.recorder.bytes_to_target(bytes);
-                out.pass(bytes.len());
-            }
-        }
+        self.pass_to_target(chunk.get(..taken).unwrap_or_default(), rest, out);
         Step::Taken(taken)
     }
 
@@ -124,6 +122,9 @@ impl Engine {
         out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
         let total = header.total_bytes();
+        if header.tag() == tag::BIND && total > LARGE_BIND_BYTES {
+            return Ok(self.large_bind(header, chunk, now, out));
+        }
         if total > MAX_JUDGED_MESSAGE_BYTES {
             return self.oversized(header, chunk, now, out);
         }
@@ -182,7 +183,7 @@ impl Engine {
         let whole = facts::whole_of(&text, &analysis, bytes_in, is_free);
         let statements = match &judged.substitute {
             Some(_) => vec![whole.clone()],
-            None => facts::of_each(&text, &analysis, bytes_in),
+            None => facts::of_each((&text, &analysis), judged.longer_by, bytes_in),
         };
         let open_ended = analysis.parse.is_err();
         let reply = match self.admit(statements, whole, judged.verdict, now) {

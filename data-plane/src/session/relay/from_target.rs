@@ -1,8 +1,5 @@
 //! Target to client: rows pass in runs, replies are attributed, errors of substitutes are replaced by ours.
 
-use std::sync::Arc;
-
-use pglens_rpc::v1;
 use pglens_wire::backend::{self, TransactionStatus, tag};
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 
@@ -78,7 +75,7 @@ impl Engine {
     pub(super) fn pass(&mut self, bytes: &[u8], rest: Rest, out: &mut Passage<'_>) {
         match rest {
             Rest::Drop => {}
-            Rest::Forward => out.pass(bytes.len()),
+            Rest::Forward | Rest::Bind => out.pass(bytes.len()),
             Rest::Record => {
                 self.recorder.bytes_to_client(bytes);
                 out.pass(bytes.len());
@@ -140,6 +137,7 @@ impl Engine {
     /// Replies that complete no statement.
     fn answer(&mut self, tag: u8, payload: &[u8], now: Now) -> Result<Reply, Ending> {
         let malformed = |_| Ending::target_protocol("a message is malformed");
+        let described = &mut self.described;
         let is_answered = match (tag, self.exchange.head()) {
             (tag::PARSE_COMPLETE, Some(Expected::Parse { refused: None, .. }))
             | (tag::BIND_COMPLETE, Some(Expected::Bind { refused: None, .. }))
@@ -159,18 +157,18 @@ impl Engine {
             }
             (tag::ROW_DESCRIPTION, Some(Expected::DescribeStatement(statement))) => {
                 if let Some(statement) = statement {
-                    let _described_before = statement.columns.set(columns(payload)?);
+                    let _described_before = statement.columns.set(described.columns(payload)?);
                 }
                 true
             }
             (tag::ROW_DESCRIPTION, Some(Expected::DescribePortal(portal))) => {
                 if let Some(portal) = portal {
-                    let _described_before = portal.columns.set(columns(payload)?);
+                    let _described_before = portal.columns.set(described.columns(payload)?);
                 }
                 true
             }
             (tag::ROW_DESCRIPTION, Some(Expected::Query(query))) if query.refused.is_none() => {
-                self.recorder.columns(columns(payload)?);
+                self.recorder.columns(described.columns(payload)?);
                 false
             }
             (
@@ -312,18 +310,4 @@ pub(super) enum Reply {
     Wait,
     /// Bytes of the quota are on their way.
     WaitForQuota,
-}
-
-fn columns(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {
-    let columns = backend::row_description(payload)
-        .map_err(|_| Ending::target_protocol("a message is malformed"))?;
-    let columns = columns.into_iter().map(|column| v1::Column {
-        name: String::from_utf8_lossy(&column.name).into_owned(),
-        type_oid: column.type_oid,
-        type_modifier: column.type_modifier,
-        format: u32::from(column.format),
-        table_oid: column.table_oid,
-        table_column: u32::from(column.table_column),
-    });
-    Ok(columns.collect())
 }

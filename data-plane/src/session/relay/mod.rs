@@ -7,6 +7,7 @@
 mod alarm;
 mod at_work;
 mod copy_in;
+mod described;
 mod ending;
 mod engine;
 mod errors;
@@ -14,6 +15,7 @@ mod exchange;
 mod facts;
 mod from_client;
 mod from_target;
+mod large_bind;
 mod malformed;
 mod named;
 mod output;
@@ -141,8 +143,8 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<std::convert::Infallible>, Ending> {
         self.know_task(cx.waker());
+        let now = Now::read();
         for _turn in 0..MAX_TURNS {
-            let now = Now::read();
             self.hear_signals()?;
             let turn = self.turn(cx, now)?;
             let is_idle = self.is_draining && self.engine.is_idle();
@@ -245,7 +247,7 @@ impl Relay {
         let look = |passage: &mut Passage<'_>| engine.target_bytes(now, passage);
         let (run, consumed) = target.let_through(&mut client.output, look)?;
         let rest = self.engine.target_remaining();
-        // The end of a statement is on record before the client hears of it.
+        // Under `strict` the end of a statement is written before the client hears of it.
         self.is_held = !self.engine.record(now)?;
         let written = client.poll_pass(cx, target.run(run), rest);
         target.connection.read.consume(consumed);

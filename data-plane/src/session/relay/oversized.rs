@@ -2,8 +2,6 @@
 //!
 //! Of such a message only the beginning is looked at; the rest passes by and is dropped, whatever its size.
 
-use std::sync::Arc;
-
 use pglens_wire::frame::Header;
 use pglens_wire::frontend::{self, tag};
 
@@ -22,7 +20,6 @@ const PREFIX_BYTES: usize = 8 * 1024;
 /// What the beginning of a message tells.
 struct Beginning<'a> {
     name: &'a [u8],
-    /// Of a text, or of what a Bind names behind its portal.
     text: &'a [u8],
 }
 
@@ -44,11 +41,7 @@ impl Engine {
         let Some(Beginning { name, text }) = begins(header.tag(), header.payload(prefix)) else {
             return Err(Ending::client_message_type(header.tag()));
         };
-        let statement = match header.tag() {
-            tag::BIND => self.exchange.statements.get(text).map(Arc::clone),
-            _ => None,
-        };
-        let statement = statement.unwrap_or_else(|| facts::unseen_text(text));
+        let statement = facts::unseen_text(text);
         let facts = facts::whole(&statement.text, &statement.analysis, total as u64);
         let refused = match self.refuse(judge::too_large(total), Some(facts), now) {
             Admission::Refuse(refused) => refused,
@@ -60,7 +53,13 @@ impl Engine {
         Ok(self.take_client(header, chunk, Rest::Drop, out))
     }
 
-    fn substitute(&mut self, tag: u8, name: &[u8], refused: Refused, out: &mut Passage<'_>) {
+    pub(super) fn substitute(
+        &mut self,
+        tag: u8,
+        name: &[u8],
+        refused: Refused,
+        out: &mut Passage<'_>,
+    ) {
         let refused = Some(refused);
         let expected = match tag {
             tag::QUERY => {
@@ -112,12 +111,6 @@ fn begins(tag: u8, prefix: &[u8]) -> Option<Beginning<'_>> {
         tag::PARSE => {
             let name = prefix.get(..until_nul(prefix)?)?;
             let text = prefix.get(name.len() + 1..)?;
-            Some(Beginning { name, text })
-        }
-        tag::BIND => {
-            let name = prefix.get(..until_nul(prefix)?)?;
-            let rest = prefix.get(name.len() + 1..)?;
-            let text = rest.get(..until_nul(rest)?)?;
             Some(Beginning { name, text })
         }
         tag::FUNCTION_CALL => Some(Beginning {

@@ -1646,6 +1646,12 @@ pub struct Parameter {
     /// Absent: NULL.
     #[prost(bytes = "vec", optional, tag = "3")]
     pub value: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// Present: `value` is the beginning of one of so many bytes.
+    #[prost(uint64, optional, tag = "4")]
+    pub value_bytes: ::core::option::Option<u64>,
+    /// BLAKE3 of the whole of such a value.
+    #[prost(bytes = "vec", tag = "5")]
+    pub value_digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// Consecutive messages of a result or of a COPY, as they were on the wire (type byte, length, body).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2603,6 +2609,12 @@ pub struct ParameterType {
     /// Empty where it is not one of PostgreSQL's own.
     #[prost(string, tag = "2")]
     pub type_name: ::prost::alloc::string::String,
+    /// Present: only the beginning of the value was kept, which had so many bytes.
+    #[prost(uint64, optional, tag = "3")]
+    pub value_bytes: ::core::option::Option<u64>,
+    /// BLAKE3 of the whole of such a value, in hexadecimal digits.
+    #[prost(string, tag = "4")]
+    pub value_digest: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryColumn {
