@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::crypto::data_key::DataKeys;
 use crate::crypto::keyring::KeyRing;
 use crate::crypto::password::Passwords;
+use crate::feed::Standing;
 use crate::fleet::cancel::Cancels;
 use crate::fleet::desk::Desk;
 use crate::fleet::endings::Endings;
@@ -69,6 +70,8 @@ pub struct App {
     pub sessions: Sessions,
     /// What goes on, for those who watch.
     pub live: Live,
+    /// How the feed stands.
+    pub feed: Arc<Standing>,
     /// Places for downloads of captured rows.
     pub downloads: Arc<Semaphore>,
     /// The instruments of this plane.
@@ -87,7 +90,9 @@ impl App {
         shutdown: CancellationToken,
     ) -> Self {
         let (fleet, live) = (Arc::default(), Live::default());
+        let feed = Arc::<Standing>::default();
         ControlMetrics::observe(metrics, &fleet, &live);
+        ControlMetrics::observe_feed(metrics, &feed);
         Self {
             metrics: ControlMetrics::new(metrics, &storage),
             data_keys: DataKeys::new(storage.clone(), Arc::clone(&config.keys)),
@@ -98,6 +103,7 @@ impl App {
             cancels: Cancels::new(&config.keys),
             sessions: Sessions::default(),
             live,
+            feed,
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             storage,
             keys: Arc::clone(&config.keys),

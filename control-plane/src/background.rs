@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::feed::{self, FeedConfig};
 use crate::fleet;
 use crate::ingest::{live_fleet, retention};
 use crate::service::stats;
@@ -20,8 +21,8 @@ const STORAGE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often sessions of API logins that ended long ago are dropped.
 const TOKEN_PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Starts every background task.
-pub fn spawn(app: &Arc<App>, readiness: &Readiness, tasks: &TaskTracker) {
+/// Starts every background task; with `feed`, also that of the feed.
+pub fn spawn(app: &Arc<App>, feed: Option<FeedConfig>, readiness: &Readiness, tasks: &TaskTracker) {
     let shutdown = app.shutdown.clone();
     let storage = watch_storage(Arc::clone(app), readiness.clone());
     tasks.spawn(async move { shutdown.run_until_cancelled_owned(storage).await });
@@ -33,6 +34,10 @@ pub fn spawn(app: &Arc<App>, readiness: &Readiness, tasks: &TaskTracker) {
     tasks.spawn(live_fleet::run(Arc::clone(app)));
     tasks.spawn(stats::keep(Arc::clone(app)));
     tasks.spawn(retention::run(Arc::clone(app)));
+    match feed {
+        Some(config) => tasks.spawn(feed::run(Arc::clone(app), config)),
+        None => tasks.spawn(feed::forget(Arc::clone(app))),
+    };
 }
 
 /// Keeps `/readyz` up to date with the storage database.

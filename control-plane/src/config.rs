@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use pglens_core::{AuditLevel, Secret, limits};
 use pglens_runtime::config::{
-    LOG, LOG_FORMAT, SHUTDOWN_GRACE_SECONDS, parse_number, parse_seconds,
+    LOG, LOG_FORMAT, SHUTDOWN_GRACE_SECONDS, parse_bool, parse_number, parse_seconds,
 };
 use pglens_runtime::listen::io_reason;
 use pglens_runtime::{ConfigError, ListenSetting, Secrecy, Setting, Settings, tls};
 
 use crate::app::SessionDefaults;
 use crate::crypto::keyring::KeyRing;
+use crate::feed::config::{Endpoint, Headers};
+use crate::feed::{self, FeedConfig};
 use crate::ingest::retention::Retention;
 use crate::rpc::tls::{GrpcTls, GrpcTlsFiles};
 use crate::service::validate;
@@ -35,6 +37,10 @@ const CAPTURE_MAX_ROWS: &str = "PGL_CAPTURE_MAX_ROWS";
 const CAPTURE_MAX_BYTES: &str = "PGL_CAPTURE_MAX_BYTES";
 const RETENTION_DAYS: &str = "PGL_RETENTION_DAYS";
 const RETENTION_ROWS_DAYS: &str = "PGL_RETENTION_ROWS_DAYS";
+const FEED_ENDPOINT: &str = "PGL_FEED_ENDPOINT";
+const FEED_HEADERS: &str = "PGL_FEED_HEADERS";
+const FEED_CA: &str = "PGL_FEED_CA";
+const FEED_QUERY_TEXT: &str = "PGL_FEED_QUERY_TEXT";
 
 /// A shorter lease would end sessions over a lost heartbeat or two.
 const MIN_LEASE: Duration = limits::HEARTBEAT_INTERVAL.saturating_mul(3);
@@ -124,6 +130,25 @@ pub const SETTINGS: &[Setting] = &[
     ),
     RETENTION_SETTING,
     RETENTION_ROWS_SETTING,
+    public(
+        FEED_ENDPOINT,
+        "Collector that gets the record as OTLP logs over gRPC: http://host:port or https://host:port",
+        None,
+    ),
+    secret(
+        FEED_HEADERS,
+        "Headers for the collector: name=value pairs separated by commas, values percent-encoded",
+    ),
+    public(
+        FEED_CA,
+        "PEM file with the authority of the collector's certificate; the system's when not given",
+        None,
+    ),
+    public(
+        FEED_QUERY_TEXT,
+        "Whether the collector gets the text of statements",
+        Some("true"),
+    ),
     LOG,
     LOG_FORMAT,
     SHUTDOWN_GRACE_SECONDS,
@@ -166,6 +191,8 @@ pub struct Config {
     pub grpc_tls: Arc<GrpcTls>,
     /// The first administrator's password; absent: the well-known one.
     pub admin_password: Option<Secret<String>>,
+    /// Where the record is sent besides; absent: nowhere.
+    pub feed: Option<FeedConfig>,
     /// What sessions get by default.
     pub session_defaults: SessionDefaults,
     /// How long requests may take to finish when the process ends.
@@ -187,6 +214,7 @@ impl Config {
             operations: ListenSetting::read(settings, OPS_ADDR)?,
             grpc_tls: grpc_tls(settings)?,
             admin_password: settings.optional(ADMIN_PASSWORD, admin_password)?,
+            feed: feed(settings)?,
             session_defaults: SessionDefaults {
                 lease: settings.required(LEASE_SECONDS, lease)?,
                 audit_level: settings.required(AUDIT_LEVEL, audit_level)?,
@@ -216,6 +244,29 @@ pub(crate) fn retention(settings: &Settings) -> Result<Retention, ConfigError> {
             rows_days: rows_days.unwrap_or(statements_days),
         }),
     }
+}
+
+fn feed(settings: &Settings) -> Result<Option<FeedConfig>, ConfigError> {
+    let endpoint = settings.optional(FEED_ENDPOINT, Endpoint::parse)?;
+    let headers = settings.optional(FEED_HEADERS, Headers::parse)?;
+    let ca = settings.optional(FEED_CA, feed::config::ca_file)?;
+    let has_query_text = settings.required(FEED_QUERY_TEXT, parse_bool)?;
+    let Some(endpoint) = endpoint else {
+        let given = [FEED_HEADERS, FEED_CA];
+        return match given.into_iter().find(|name| settings.is_given(name)) {
+            Some(name) => Err(settings.invalid(name, "PGL_FEED_ENDPOINT is not given")),
+            None => Ok(None),
+        };
+    };
+    if ca.is_some() && !endpoint.is_tls() {
+        return Err(settings.invalid(FEED_CA, "PGL_FEED_ENDPOINT is not https"));
+    }
+    Ok(Some(FeedConfig {
+        endpoint,
+        headers: headers.unwrap_or_default(),
+        ca,
+        has_query_text,
+    }))
 }
 
 pub(crate) fn dsn(settings: &Settings) -> Result<Dsn, ConfigError> {

@@ -5,6 +5,7 @@ pub mod background;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod feed;
 pub mod fleet;
 pub mod ingest;
 pub mod maintenance;

@@ -8,6 +8,7 @@ use opentelemetry::metrics::{Counter, Histogram};
 use pglens_rpc::v1::CancelOutcome;
 use pglens_runtime::Metrics;
 
+use crate::feed::Standing;
 use crate::fleet::registry::Registry;
 use crate::ingest::live::Live;
 use crate::storage::Storage;
@@ -33,6 +34,17 @@ pub enum ApiLogin {
     Refused,
 }
 
+/// What became of a record of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedOutcome {
+    /// The collector has it.
+    Exported,
+    /// The collector does not want it.
+    Rejected,
+    /// Retention dropped it before it was sent.
+    Dropped,
+}
+
 /// The instruments.
 #[derive(Debug)]
 pub struct ControlMetrics {
@@ -48,6 +60,8 @@ pub struct ControlMetrics {
     proxies_lost: Counter<u64>,
     cancels: Counter<u64>,
     certificate_reads: Counter<u64>,
+    feed_requests: Counter<u64>,
+    feed_records: Counter<u64>,
 }
 
 impl ControlMetrics {
@@ -135,6 +149,16 @@ impl ControlMetrics {
             quota_recalls: meter
                 .u64_counter("pglens_quota_recalls_total")
                 .with_description("Times that held and unused quota was called back from proxies")
+                .build(),
+            feed_requests: meter
+                .u64_counter("pglens_feed_requests_total")
+                .with_description("Requests to the collector, by outcome")
+                .build(),
+            feed_records: meter
+                .u64_counter("pglens_feed_records_total")
+                .with_description(
+                    "Records of the feed: exported, rejected by the collector, or dropped by retention before",
+                )
                 .build(),
             batches: meter
                 .u64_counter("pglens_record_batches_total")
@@ -231,6 +255,56 @@ impl ControlMetrics {
             .with_description("Watchers of the live stream")
             .with_callback(move |gauge| gauge.observe(live.watchers() as u64, &[]))
             .build();
+    }
+
+    /// Reads how the feed stands when metrics are asked for; a replica without a collector shows nothing.
+    pub fn observe_feed(metrics: &Metrics, feed: &Arc<Standing>) {
+        let meter = metrics.meter("pglens_control_plane");
+        let gauge = |name: &'static str, help: &'static str, read: fn(&Standing) -> Option<f64>| {
+            let feed = Arc::clone(feed);
+            let _registered = meter
+                .f64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |gauge| {
+                    if let Some(value) = read(&feed) {
+                        gauge.observe(value, &[]);
+                    }
+                })
+                .build();
+        };
+        gauge(
+            "pglens_feed_lag_seconds",
+            "Age of the oldest record that the collector has not taken; 0 when it has all",
+            Standing::lag_seconds,
+        );
+        gauge(
+            "pglens_feed_last_export_timestamp_seconds",
+            "When the collector last took records",
+            Standing::exported_unix_seconds,
+        );
+        gauge(
+            "pglens_feed_leading",
+            "Whether this replica is the one that sends",
+            |feed| Some(f64::from(u8::from(feed.is_leading()?))),
+        );
+    }
+
+    /// Counts a request to the collector.
+    pub fn feed_request(&self, succeeded: bool) {
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        self.feed_requests
+            .add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// Counts records that the feed is done with.
+    pub fn feed_records(&self, outcome: FeedOutcome, records: u64) {
+        let outcome = match outcome {
+            FeedOutcome::Exported => "exported",
+            FeedOutcome::Rejected => "rejected",
+            FeedOutcome::Dropped => "dropped",
+        };
+        self.feed_records
+            .add(records, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Counts a committed batch.

@@ -98,11 +98,17 @@ pub async fn run(
         .map_err(RunError::Bootstrap)?;
     bootstrap::warn_of_default_password(&app).await;
 
+    // What happens from the first request on is in the feed.
+    if config.feed.is_some()
+        && let Err(error) = app.storage.feed_want(Duration::ZERO).await
+    {
+        tracing::warn!(error = %Chain(&error), "feed not turned on yet, it is tried again");
+    }
     // Without today's partition the record goes to the default one, where it is found as well.
     if let Err(error) = retention::keep_and_report(&app).await {
         tracing::warn!(error = %Chain(&error), "partitions not kept");
     }
-    background::spawn(&app, &readiness, &tasks);
+    background::spawn(&app, config.feed.clone(), &readiness, &tasks);
     tasks.spawn(rest::serve(
         listeners.api,
         Arc::clone(&app),

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use pglens_core::{QueryId, RunId, SessionId};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::merge::{RefusedRecord, count_sessions};
 use super::record::{Position, RecordKind};
@@ -18,7 +19,7 @@ use crate::storage::record::{
     statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
-use crate::storage::{Storage, StoreError, Transaction, audit, stats};
+use crate::storage::{Storage, StoreError, Transaction, audit, feed, stats};
 
 /// Why rows are refused whose statement is not there.
 const NO_STATEMENT: &str = "its statement is not one of its session";
@@ -95,7 +96,17 @@ async fn attempt(
     add_rows(&mut txn, batch, &statements, mode, &mut refused).await?;
 
     let ended: Vec<QueryId> = ended.into_iter().collect();
-    stats::add_in_txn(&txn, &sums(&statements), &ended).await?;
+    let whole = statements
+        .iter()
+        .filter(|new| new.statement.end.is_some())
+        .map(|new| new.statement.id);
+    let told: Vec<Uuid> = whole.chain(ended.iter().copied()).map(|id| id.0).collect();
+    // Sent together: without a feed the second costs no round trip.
+    let sums = sums(&statements);
+    tokio::try_join!(
+        stats::add_in_txn(&txn, &sums, &ended),
+        feed::statements_queue_in_txn(&txn, &told)
+    )?;
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
     sessions_count_in_txn(&txn, run_id, &counts).await?;

@@ -24,6 +24,9 @@ const LIST: &str = "select id, at, actor_id, actor, action, subject_type, subjec
        and ($6::timestamptz is null or at >= $6) and ($7::timestamptz is null or at < $7) \
      order by id desc limit $8";
 
+const LIST_BY_ID: &str = "select id, at, actor_id, actor, action, subject_type, subject_id, before, after, client_address \
+     from audit_events where id = any($1)";
+
 /// One event of the audit log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AuditEvent {
@@ -99,6 +102,17 @@ impl Storage {
         let txn = client.transaction().await?;
         insert_in_txn(&txn, entry).await?;
         Ok(txn.commit().await?)
+    }
+
+    /// The events with these ids, in any order.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn audit_list_by_id(&self, ids: &[i64]) -> Result<Vec<AuditEvent>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(LIST_BY_ID).await?;
+        let rows = client.query(&statement, &[&ids]).await?;
+        rows.iter().map(event).collect()
     }
 
     /// A page of events, the newest first.

@@ -244,6 +244,21 @@ impl Storage {
             .transpose()
     }
 
+    /// The connections with these ids, in any order.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn connection_list_by_id(&self, ids: &[Uuid]) -> Result<Vec<Connection>, StoreError> {
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached(&format!(
+                "select {COLUMNS} from {FROM} where c.id = any($1)"
+            ))
+            .await?;
+        let rows = client.query(&statement, &[&ids]).await?;
+        rows.iter().map(connection).collect()
+    }
+
     /// The runs that hold a running session with this cancel key; nearly always one at most.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ pub mod data_key;
 pub mod database;
 pub mod dsn;
 pub mod error;
+pub mod feed;
+pub mod feed_read;
 mod filter;
 pub mod grant;
 pub mod migrate;

@@ -82,6 +82,28 @@ fn bad_settings_are_named_with_their_source() {
         &[("PGL_AUDIT_LEVEL", "none")],
         "PGL_AUDIT_LEVEL (given by the program): \"none\" is not one of",
     );
+    check(
+        &[("PGL_FEED_ENDPOINT", "https://collector:4318/v1/logs")],
+        "PGL_FEED_ENDPOINT (given by the program): must have no path",
+    );
+    check(
+        &[("PGL_FEED_HEADERS", "authorization=hunter2")],
+        "PGL_FEED_HEADERS (given by the program): PGL_FEED_ENDPOINT is not given",
+    );
+    check(
+        &[
+            ("PGL_FEED_ENDPOINT", "https://collector:4317"),
+            ("PGL_FEED_HEADERS", "hunter2"),
+        ],
+        "PGL_FEED_HEADERS (given by the program): header 1 is not of the form name=value",
+    );
+    check(
+        &[
+            ("PGL_FEED_ENDPOINT", "https://collector:4317"),
+            ("PGL_FEED_CA", "/nowhere"),
+        ],
+        "PGL_FEED_CA (given by the program): cannot read /nowhere",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

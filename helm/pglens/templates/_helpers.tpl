@@ -189,6 +189,14 @@ lifecycle:
 {{- if and .Values.controlPlane.ingress.enabled (not .Values.controlPlane.ingress.host) }}
 {{- fail "controlPlane.ingress.host is needed when the ingress is enabled" }}
 {{- end }}
+{{- with .Values.controlPlane.feed }}
+{{- if and (or .headersSecret .caSecret) (not .endpoint) }}
+{{- fail "controlPlane.feed.headersSecret and caSecret are for an endpoint: give controlPlane.feed.endpoint" }}
+{{- end }}
+{{- if and .caSecret (not (hasPrefix "https://" .endpoint)) }}
+{{- fail "controlPlane.feed.caSecret is for an https endpoint" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.dataPlane.autoscaling.enabled (lt (int .Values.dataPlane.autoscaling.maxReplicas) (int .Values.dataPlane.autoscaling.minReplicas)) }}
 {{- fail "dataPlane.autoscaling.maxReplicas is less than minReplicas" }}
 {{- end }}

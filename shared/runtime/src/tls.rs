@@ -166,7 +166,11 @@ fn roots_of(pem: &str) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
+/// The authorities that this machine trusts.
+///
+/// # Errors
+/// When it has none.
+pub fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {

@@ -101,6 +101,8 @@ const TABLES: &[&str] = &[
     "stats_deltas",
     "stats_minutes",
     "stats_fingerprints",
+    "feed_state",
+    "feed_queue",
 ];
 
 fn root() -> PathBuf {
