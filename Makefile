@@ -8,7 +8,7 @@ MAJORS ?=
 FUZZ_SECONDS ?= 60
 # Flags for `pglens dev`: make up ARGS="--fresh --processes"
 ARGS ?=
-# How long `make soak` kills.
+# How long each test of `make soak` breaks things.
 SOAK_SECONDS ?= 600
 # Options of the ingest benchmark: make bench-ingest INGEST_ARGS="--seconds 60 --proxies 4"
 INGEST_ARGS ?=
@@ -64,9 +64,9 @@ newest-major: ## The tests about targets once more, with the newest PostgreSQL a
 test-matrix: bootstrap-test ## Every test that has a target, with each supported major of PostgreSQL (MAJORS="14 18")
 	@scripts/test-majors.sh $(MAJORS)
 
-soak: bootstrap-test ## Kill everything at random under load, for SOAK_SECONDS (600)
+soak: bootstrap-test ## Kill everything, cut every network, hurt storage, under load, for SOAK_SECONDS (600) each
 	@echo "==> soak, $(SOAK_SECONDS) s"
-	PGLENS_SOAK_SECONDS=$(SOAK_SECONDS) PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --profile soak --no-capture --workspace --locked -E 'package(pglens-e2e) & test(whatever_is_killed)'
+	PGLENS_SOAK_SECONDS=$(SOAK_SECONDS) PGLENS_E2E_PROGRAM="$$(scripts/target-dir.sh)/debug/pglens" $(CARGO) nextest run --profile soak --no-capture --workspace --locked -E 'package(pglens-e2e) & (test(whatever_is_killed) | test(/^outages::/))'
 
 helm-lint: ## Lint and render the chart, and validate every object
 	@echo "==> helm chart"

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::balancer::Balancer;
 use crate::client::{self, Login};
+use crate::link::{Networks, route};
 use crate::place::Place;
 use crate::process::Running;
 use crate::program;
@@ -17,7 +18,8 @@ use crate::wait::eventually;
 /// The first administrator's name and well-known password.
 pub const ADMIN: (&str, &str) = ("admin", "admin");
 
-const STORAGE_DATABASE: &str = "pglens_storage";
+/// Of the server that the target is on as well.
+pub const STORAGE_DATABASE: &str = "pglens_storage";
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -29,6 +31,11 @@ pub struct FleetOptions {
     pub data_settings: Vec<(&'static str, String)>,
     /// Further settings of the target.
     pub target_settings: Vec<(String, String)>,
+    /// Whether the planes, storage and the target reach each other over [`Networks`] that can be cut.
+    pub networks: bool,
+    /// Where the files of the storage database are instead of with the others; a folder of the user who runs
+    /// PostgreSQL.
+    pub storage_folder: Option<PathBuf>,
 }
 
 impl Default for FleetOptions {
@@ -39,6 +46,8 @@ impl Default for FleetOptions {
             control_settings: Vec::new(),
             data_settings: Vec::new(),
             target_settings: Vec::new(),
+            networks: false,
+            storage_folder: None,
         }
     }
 }
@@ -104,6 +113,18 @@ impl DataPlane {
         metrics(self.spec.operations_port).await
     }
 
+    /// The value of one of them, which has no labels; 0 as long as there was nothing to measure.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.metrics().await;
+        let lines = metrics.lines().filter_map(|line| line.split_once(' '));
+        let mut values = lines.filter(|(found, _)| found.split('{').next() == Some(name));
+        values.next().map_or(0.0, |(_, value)| {
+            value
+                .parse()
+                .unwrap_or_else(|_| panic!("{name} is {value}"))
+        })
+    }
+
     /// Waits until it serves.
     pub async fn ready(&self) {
         wait_until_ready(self.spec.operations_port).await;
@@ -126,6 +147,8 @@ pub struct Fleet {
     pub data_planes: Vec<DataPlane>,
     pub control_planes: Vec<ControlPlane>,
     pub balancer: Balancer,
+    /// Present when they were asked for.
+    pub networks: Option<Networks>,
     /// Through the balancer, with the first control plane's API.
     pub place: Place,
     // Removed last.
@@ -142,17 +165,20 @@ impl Fleet {
     pub async fn start_with(options: FleetOptions) -> Self {
         let folder = open_folder();
         let target = Target::start_with(options.target_settings.clone()).await;
-        target
-            .execute(&format!("create database {STORAGE_DATABASE}"))
-            .await;
+        create_storage(&target, options.storage_folder.as_deref()).await;
         let files = certificates_for(folder.path(), options.data_planes).await;
         let key = client::run(program::pglens(), &["key", "generate"], &[], "").await;
         let key = key.success("pglens key generate").trim().to_owned();
-        let storage = storage_dsn(&target);
 
         let count = options.control_planes;
         let ports = free_port_list(3 * count + 2 * options.data_planes);
         let (control_ports, data_ports) = ports.split_at(3 * count);
+        let grpc = control_ports.chunks(3).map(|ports| ports[1]);
+        let networks = match options.networks {
+            true => Some(Networks::start(grpc.clone(), target.login().port).await),
+            false => None,
+        };
+        let storage = storage_dsn(&target, networks.as_ref());
         let mut control_planes = Vec::new();
         for (index, ports) in control_ports.chunks(3).enumerate() {
             let [api, grpc, operations] = ports else {
@@ -183,10 +209,14 @@ impl Fleet {
             });
         }
 
-        let urls: Vec<String> = control_ports
-            .chunks(3)
-            .map(|ports| format!("https://{}", local(ports[1])))
-            .collect();
+        let urls: Vec<String> = match &networks {
+            Some(networks) => networks
+                .control
+                .iter()
+                .map(|link| url(link.port()))
+                .collect(),
+            None => grpc.map(url).collect(),
+        };
         let mut data_planes = Vec::new();
         for (index, ports) in data_ports.chunks(2).enumerate() {
             let number = index + 1;
@@ -233,16 +263,20 @@ impl Fleet {
         }
         let proxies = data_planes.iter().map(|plane| plane.proxy.clone());
         let balancer = Balancer::start(proxies.collect()).await;
-        let place = Place::new(
-            &balancer.address().to_string(),
+        let (proxy, api) = (
+            balancer.address().to_string(),
             control_planes[0].api.clone(),
-            target,
-        )
-        .await;
+        );
+        let route = route(
+            target.login(),
+            networks.as_ref().map(|networks| &networks.target),
+        );
+        let place = Place::with_route(&proxy, api, target, &route).await;
         Self {
             data_planes,
             control_planes,
             balancer,
+            networks,
             place,
             _folder: folder,
         }
@@ -290,8 +324,29 @@ async fn certificates_for(folder: &Path, data_planes: usize) -> PathBuf {
     out
 }
 
-fn storage_dsn(target: &Target) -> String {
-    let login = target.login();
+/// The storage database is not the subject of the target's statement log.
+async fn create_storage(target: &Target, folder: Option<&Path>) {
+    let tablespace = match folder {
+        Some(folder) => {
+            let folder = folder.to_str().expect("UTF-8");
+            let sql = format!("create tablespace storage location '{folder}'");
+            target.execute(&sql).await;
+            "tablespace storage"
+        }
+        None => "",
+    };
+    let sql = format!("create database {STORAGE_DATABASE} {tablespace}");
+    target.execute(&sql).await;
+    let sql = format!("alter database {STORAGE_DATABASE} set log_statement = 'none'");
+    target.execute(&sql).await;
+}
+
+fn url(port: u16) -> String {
+    format!("https://{}", local(port))
+}
+
+fn storage_dsn(target: &Target, networks: Option<&Networks>) -> String {
+    let login = route(target.login(), networks.map(|networks| &networks.storage));
     format!(
         "postgres://{}:{}@{}:{}/{STORAGE_DATABASE}",
         login.user, login.password, login.host, login.port

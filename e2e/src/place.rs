@@ -21,8 +21,14 @@ pub struct Place {
 impl Place {
     /// Registers `target` at `api`.
     pub async fn new(proxy: &str, api: Api, target: Target) -> Self {
+        let route = target.login().clone();
+        Self::with_route(proxy, api, target, &route).await
+    }
+
+    /// The same, with `route` as the way from the proxy to the target.
+    pub async fn with_route(proxy: &str, api: Api, target: Target, route: &Login) -> Self {
         let (host, port) = proxy.rsplit_once(':').expect("host:port");
-        let database_id = api.database(DATABASE, target.login()).await;
+        let database_id = api.database(DATABASE, route).await;
         Self {
             proxy_host: host.to_owned(),
             proxy_port: port.parse().expect("a port"),

@@ -17,8 +17,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that stay unacknowledged for this long end the connection: the machine on the other side is gone.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle connection is probed after this long.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// A connection on which nothing moves, because an answer is waited for or because nobody uses it, is probed after this
+/// long, and again so soon; without an answer it ends as above.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A text that is no connection string. Shows nothing of it, for it may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +112,8 @@ impl Dsn {
         }
         config
             .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .keepalives_idle(KEEPALIVE_IDLE);
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL);
         Ok(Self {
             config,
             tls: tls_connector(mode, taken.root_cert.as_deref())?,

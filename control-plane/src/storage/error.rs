@@ -136,9 +136,10 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
     false
 }
 
-/// Classes 08 (connection), 53 (resources), 57 (operator) and 25006 (the server is a standby now) pass by themselves.
+/// Classes 08 (connection), 53 (resources), 57 (operator), 58 (the server's own disk) and 25006 (the server is a standby
+/// now) pass by themselves, or when somebody has seen to it.
 fn is_unavailable(code: &SqlState) -> bool {
-    ["08", "53", "57"]
+    ["08", "53", "57", "58"]
         .iter()
         .any(|class| code.code().starts_with(class))
         || *code == SqlState::READ_ONLY_SQL_TRANSACTION

@@ -15,6 +15,7 @@ pub mod feed;
 pub mod feed_read;
 mod filter;
 pub mod grant;
+mod manager;
 pub mod migrate;
 pub mod notify;
 pub mod partition;

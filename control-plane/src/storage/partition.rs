@@ -3,6 +3,7 @@
 use chrono::{Days, NaiveDate, Utc};
 use uuid::Uuid;
 
+use super::manager::UsedClient;
 use super::query::first_id;
 use super::{Storage, StoreError, column};
 use crate::crypto::sealed_value::KeyPurpose;
@@ -123,7 +124,7 @@ impl Storage {
 }
 
 async fn keep(
-    client: &deadpool_postgres::Client,
+    client: &UsedClient,
     first: NaiveDate,
     last: NaiveDate,
     kept_from: KeptFrom,
@@ -151,10 +152,7 @@ async fn keep(
 }
 
 /// The partitions of a table with their sizes.
-async fn existing(
-    client: &deadpool_postgres::Client,
-    table: &str,
-) -> Result<Vec<(String, i64)>, StoreError> {
+async fn existing(client: &UsedClient, table: &str) -> Result<Vec<(String, i64)>, StoreError> {
     let rows = client.query(EXISTING, &[&table]).await?;
     rows.iter()
         .map(|row| Ok((column(row, "name")?, column(row, "bytes")?)))
@@ -180,7 +178,7 @@ fn past_days(
 }
 
 async fn create(
-    client: &deadpool_postgres::Client,
+    client: &UsedClient,
     table: &str,
     (day, name): (NaiveDate, String),
     kept: &mut PartitionsKept,
@@ -200,7 +198,7 @@ async fn create(
 }
 
 async fn drop_day(
-    client: &deadpool_postgres::Client,
+    client: &UsedClient,
     past: PastDay,
     kept: &mut PartitionsKept,
 ) -> Result<(), StoreError> {
@@ -219,10 +217,7 @@ async fn drop_day(
 }
 
 /// Keys of days that are over, and what was sealed with them outside the days' partitions.
-async fn forget_before(
-    client: &deadpool_postgres::Client,
-    kept_from: KeptFrom,
-) -> Result<(), StoreError> {
+async fn forget_before(client: &UsedClient, kept_from: KeptFrom) -> Result<(), StoreError> {
     for (text, purpose) in [
         (
             "delete from data_keys where purpose = 'statements' and day < $1",

@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status,
-};
+use deadpool::managed::Pool;
+use deadpool_postgres::{Runtime, Status};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::manager::{Manager, UsedClient};
 use super::{Dsn, StoreError};
 
 /// A request that found no free connection by then is refused; more would wait behind it.
 const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Set on each new connection, not in the startup packet, where poolers in front of the storage would refuse them. No
-/// statement of ours runs for long; one that does holds locks. Compiling plans takes longer than running ours.
-const SESSION_SETTINGS: &str = "set statement_timeout = '30s'; set lock_timeout = '10s'; \
-     set idle_in_transaction_session_timeout = '30s'; set timezone = 'UTC'; set jit = off";
+/// One use of a connection may last so long: several statements, each of which storage ends after half of that.
+const USE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The stream of a connection made by [`Storage::connect_apart`].
 pub type ApartConnection =
@@ -26,7 +24,7 @@ pub type ApartConnection =
 /// The storage database. Clones share one pool.
 #[derive(Clone)]
 pub struct Storage {
-    pool: Pool,
+    pool: Pool<Manager>,
     dsn: Dsn,
 }
 
@@ -42,26 +40,20 @@ impl Storage {
     /// # Errors
     /// When the pool cannot be built, which is a defect.
     pub fn open(dsn: Dsn, pool_size: usize) -> Result<Self, StoreError> {
-        // A connection that the server closed is noticed by the driver without asking; a round trip on each checkout
-        // would find only the rare one whose machine vanished, and TCP's own timeouts end those.
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_config(dsn.config.clone(), dsn.tls.clone(), recycling);
-        let pool = Pool::builder(manager)
+        Self::open_with(dsn, pool_size, USE_LIMIT)
+    }
+
+    pub(super) fn open_with(
+        dsn: Dsn,
+        pool_size: usize,
+        use_limit: Duration,
+    ) -> Result<Self, StoreError> {
+        let pool = Pool::builder(Manager::new(dsn.clone(), use_limit))
             .max_size(pool_size)
             .wait_timeout(Some(POOL_WAIT_TIMEOUT))
             .create_timeout(Some(POOL_WAIT_TIMEOUT))
             .recycle_timeout(Some(POOL_WAIT_TIMEOUT))
             .runtime(Runtime::Tokio1)
-            .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move {
-                    client
-                        .batch_execute(SESSION_SETTINGS)
-                        .await
-                        .map_err(HookError::Backend)
-                })
-            }))
             .build()
             .map_err(|error| StoreError::Malformed {
                 column: "pool",
@@ -84,8 +76,8 @@ impl Storage {
     ///
     /// # Errors
     /// When none is free or can be made in time.
-    pub async fn client(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
+    pub async fn client(&self) -> Result<UsedClient, StoreError> {
+        Ok(UsedClient::new(self.pool.get().await?))
     }
 
     /// One round trip to the database.

@@ -157,11 +157,12 @@ impl Outbox {
         })
     }
 
-    /// Whether `bytes` of rows would find room now.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    /// Whether `bytes` of rows would find room now. Up to `promised` they have a place already.
+    pub(crate) fn has_room(&self, bytes: usize, promised: usize) -> bool {
         let mut state = self.state.lock();
         let needed = state.used() + state.reserved_bytes + bytes + RECORD_OVERHEAD_BYTES;
-        let has_room = !state.has_fault && needed <= self.capacity_bytes;
+        let has_place = bytes <= promised || needed <= self.capacity_bytes;
+        let has_room = !state.has_fault && has_place;
         state.room_wanted |= !has_room;
         has_room
     }

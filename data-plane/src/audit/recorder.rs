@@ -17,6 +17,10 @@ use crate::clock::Now;
 use crate::metrics::{Direction, Metrics};
 use crate::policy::quota::Used;
 
+/// Rows for which every statement has a promised place, so that one with a short answer ends even when the outbox is
+/// full: nobody waits for what has been done already.
+const PROMISED_ROW_BYTES: usize = 4096;
+
 /// The statement the target works on.
 #[derive(Debug)]
 struct Running {
@@ -85,7 +89,8 @@ impl Recorder {
 
     /// Asks for a place for the record of a statement; `None` while there is none.
     pub(crate) fn promise(&self, facts: StatementFacts) -> Option<Promised> {
-        let place = self.outbox.try_reserve(facts.record_bytes())?;
+        let bytes = facts.record_bytes() + PROMISED_ROW_BYTES;
+        let place = self.outbox.try_reserve(bytes)?;
         Some(Promised {
             facts,
             place,
@@ -203,7 +208,7 @@ impl Recorder {
             ChunkRoom::Ready
         } else if pending > 0 {
             ChunkRoom::HandOnFirst
-        } else if self.hand_on_chunk(Last::No) {
+        } else if self.hand_on_chunk(Last::No, 0) {
             ChunkRoom::Ready
         } else {
             ChunkRoom::OutboxFull
@@ -266,15 +271,15 @@ impl Recorder {
 
     /// Whether the running statement can end: the rest of its rows must find room in the outbox. No row may follow.
     pub(crate) fn can_end(&mut self) -> bool {
-        self.hand_on_chunk(Last::Yes)
+        self.hand_on_chunk(Last::Yes, PROMISED_ROW_BYTES)
     }
 
-    fn hand_on_chunk(&mut self, last: Last) -> bool {
+    fn hand_on_chunk(&mut self, last: Last, promised: usize) -> bool {
         let Some(running) = &mut self.running else {
             return true;
         };
         let pending = running.capture.pending_bytes();
-        if !self.outbox.has_room(pending) {
+        if !self.outbox.has_room(pending, promised) {
             return false;
         }
         // Strict: what was delivered is never further than a chunk ahead of what is durable.

@@ -133,7 +133,10 @@ impl Publisher {
             Ok(stream) => stream,
             Err(error) => return error,
         };
-        backoff.reset();
+        // A control plane that opens a stream need not be able to store anything.
+        if self.outbox.depth().records == 0 {
+            backoff.reset();
+        }
         self.outbox.set_publishing(true);
         let mut batcher = Batcher::new(LIMITS);
         loop {
@@ -144,8 +147,9 @@ impl Publisher {
             let (is_full, answer_due) = (stream.is_full(), stream.answer_due());
             tokio::select! {
                 answer = stream.answers.message() => {
-                    if let Err(error) = self.take(&mut stream, answer) {
-                        return error;
+                    match self.take(&mut stream, answer) {
+                        Ok(()) => backoff.reset(),
+                        Err(error) => return error,
                     }
                 }
                 () = self.outbox.written(sleep.wake), if !is_full => {}

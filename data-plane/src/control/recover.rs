@@ -64,6 +64,16 @@ enum Recovered {
     Done,
     /// It is not ours to send, for good.
     Refused,
+    /// The control planes are of a version that does not know how. They may be replaced at any time.
+    NotYet,
+}
+
+/// Runs whose folder is left for now.
+#[derive(Default)]
+struct Left {
+    refused: HashSet<RunId>,
+    /// Said to wait for a newer control plane.
+    not_yet: HashSet<RunId>,
 }
 
 /// What the recovery works with.
@@ -75,11 +85,11 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Looks for folders until `shutdown` is cancelled.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let mut refused = HashSet::new();
+        let mut left = Left::default();
         loop {
             let is_left = tokio::select! {
                 () = shutdown.cancelled() => return,
-                is_left = self.round(&mut refused) => is_left,
+                is_left = self.round(&mut left) => is_left,
             };
             let pause = if is_left { RETRY } else { INTERVAL };
             tokio::select! {
@@ -90,7 +100,7 @@ impl Recovery {
     }
 
     /// Whether something is left that may go better next time.
-    async fn round(&self, refused: &mut HashSet<RunId>) -> bool {
+    async fn round(&self, left: &mut Left) -> bool {
         let path = self.folder.clone();
         let found = tokio::task::spawn_blocking(move || RunFolder::abandoned(&path)).await;
         let folders = match found.map_err(std::io::Error::other).flatten() {
@@ -103,13 +113,19 @@ impl Recovery {
         let mut is_left = false;
         for folder in folders {
             let run_id = folder.run_id;
-            if refused.contains(&run_id) {
+            if left.refused.contains(&run_id) {
                 continue;
             }
             let folder = Arc::new(folder);
             match self.recover(&folder).await {
                 Ok(Recovered::Done) => {}
-                Ok(Recovered::Refused) => _ = refused.insert(run_id),
+                Ok(Recovered::Refused) => _ = left.refused.insert(run_id),
+                Ok(Recovered::NotYet) => {
+                    is_left = true;
+                    if left.not_yet.insert(run_id) {
+                        tracing::warn!(run.id = %run_id, "spool of an earlier run waits for a newer control plane");
+                    }
+                }
                 Err(error) => {
                     is_left = true;
                     tracing::warn!(run.id = %run_id, error = %Chain(&error), "spool of an earlier run not sent yet");
@@ -120,14 +136,14 @@ impl Recovery {
     }
 
     async fn recover(&self, folder: &Arc<RunFolder>) -> Result<Recovered, RecoverError> {
-        let mut last_error = RecoverError::Closed;
+        let mut last = Err(RecoverError::Closed);
         for (_index, plane) in self.planes.in_order() {
-            match recover_with(plane, folder).await {
-                Err(error) => last_error = error,
-                done => return done,
+            last = recover_with(plane, folder).await;
+            if matches!(last, Ok(Recovered::Done | Recovered::Refused)) {
+                break;
             }
         }
-        Err(last_error)
+        last
     }
 }
 
@@ -180,7 +196,8 @@ fn refused(folder: &RunFolder, status: Status) -> Result<Recovered, RecoverError
             folder.remove()?;
             Ok(Recovered::Done)
         }
-        Code::NotFound | Code::PermissionDenied | Code::Unimplemented => {
+        Code::Unimplemented => Ok(Recovered::NotYet),
+        Code::NotFound | Code::PermissionDenied => {
             tracing::error!(
                 run.id = %run_id,
                 reason = status.message(),

@@ -74,6 +74,8 @@ pub(crate) struct State {
     /// Runs whose key was asked for, and those that were said to be done.
     pub(crate) recovered: Vec<Vec<u8>>,
     pub(crate) recoveries: Vec<v1::FinishRecoveryRequest>,
+    /// How often it still answers as one that knows nothing of recoveries.
+    pub(crate) too_old: u32,
     pub(crate) quota_reports: Vec<v1::QuotaReport>,
     /// Sessions that were terminated and have ended.
     pub(crate) ended: Vec<Vec<u8>>,

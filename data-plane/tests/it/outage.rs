@@ -106,10 +106,12 @@ async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
     let folders = || std::fs::read_dir(&spool).unwrap().count();
     assert_eq!(folders(), 1, "the records stay");
     control.answers.send_replace(true);
+    control.state().too_old = 1;
     let next = Stack::start_again(control, &[]).await;
     next.control.ended_statements(21).await;
     eventually(DEADLINE, || async { folders() == 1 }).await;
     let recoveries = next.control.state().recoveries.clone();
+    assert_eq!(next.control.state().too_old, 0, "asked again");
     assert!(recoveries[0].complete);
     assert_eq!(recoveries[0].run_id, next.control.state().recovered[0]);
     assert_eq!(next.control.ended_session().await.reason, "client_closed");

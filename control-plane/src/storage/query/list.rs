@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Client;
+use crate::storage::manager::UsedClient;
 use uuid::Uuid;
 
 use super::filter::{Driver, Order, QueryFilter};
@@ -84,7 +84,7 @@ impl Storage {
 }
 
 /// The grants a filter names, and one more than [`MAX_MERGED_GRANTS`] of them at most.
-async fn grants(client: &Client, filter: &QueryFilter) -> Result<Vec<i64>, StoreError> {
+async fn grants(client: &UsedClient, filter: &QueryFilter) -> Result<Vec<i64>, StoreError> {
     let statement = client.prepare_cached(GRANTS).await?;
     let rows = client
         .query(
@@ -103,7 +103,7 @@ async fn grants(client: &Client, filter: &QueryFilter) -> Result<Vec<i64>, Store
 impl List<'_> {
     async fn walk(
         &self,
-        client: &Client,
+        client: &UsedClient,
         mut after: Option<Uuid>,
         limit_rows: i64,
     ) -> Result<QueriesFound, StoreError> {
@@ -134,7 +134,7 @@ impl List<'_> {
     /// The id at which a step that begins behind `after` ends; `None`: the index ends before.
     async fn step_end(
         &self,
-        client: &Client,
+        client: &UsedClient,
         after: Option<Uuid>,
     ) -> Result<Option<Uuid>, StoreError> {
         let (text, conditions) = self.step_end_text(after);
@@ -148,7 +148,7 @@ impl List<'_> {
     /// The first rows behind `after`, not beyond `boundary`.
     async fn read(
         &self,
-        client: &Client,
+        client: &UsedClient,
         after: Option<Uuid>,
         boundary: Option<Uuid>,
         limit_rows: i64,

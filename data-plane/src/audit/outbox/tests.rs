@@ -125,9 +125,10 @@ fn promises_take_half_and_come_back() {
         outbox.try_reserve(40_000).is_none(),
         "half is for the rows of running statements"
     );
-    assert!(outbox.has_room(50_000));
+    assert!(outbox.has_room(50_000, 0));
     let mut room = outbox.watch_room();
-    assert!(!outbox.has_room(60_000));
+    assert!(!outbox.has_room(60_000, 0) && !outbox.has_room(60_000, 59_999));
+    assert!(outbox.has_room(60_000, 60_000), "it has a place already");
     drop(promised);
     assert!(room.has_changed().unwrap());
     room.mark_unchanged();
@@ -242,7 +243,7 @@ fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
     push(&outbox, 270_000);
     assert!(!outbox.flush());
     assert!(outbox.try_reserve(10).is_none());
-    assert!(!outbox.has_room(10));
+    assert!(!outbox.has_room(10, 10));
     outbox.push(&SessionEnded {
         session_id: SessionId(Uuid::from_u128(2)),
         ended_at_unix_us: 1,

@@ -21,6 +21,7 @@ mod named;
 mod output;
 mod oversized;
 mod prepared;
+mod room;
 mod rows;
 mod side;
 mod sql_names;
@@ -86,6 +87,7 @@ pub(crate) struct Relay {
     is_draining: bool,
     /// Wakes the task that the signals and the alarm know.
     task: Option<Waker>,
+    room_watch: room::RoomWatch,
 }
 
 /// What a signal means.
@@ -119,6 +121,7 @@ impl Relay {
             room,
             alarm: Alarm::new(timers.next()),
             timers,
+            room_watch: room::RoomWatch::default(),
             watchdog,
             is_held: false,
             quota_requests,
@@ -208,8 +211,12 @@ impl Relay {
         {
             put_notice(self.client.output.put(), &notice, "");
         }
+        (self.client.got_on, self.target.got_on) = (false, false);
         let toward_client = self.toward_client(cx, now)?;
         let toward_target = self.toward_target(cx, now)?;
+        let waits_for_room = self.client.waits_for_room() || self.target.waits_for_room();
+        let got_on = self.client.got_on || self.target.got_on;
+        self.room_watch.check(waits_for_room, got_on, now.instant)?;
         if toward_client == Turn::Waits && toward_target == Turn::Waits {
             return Ok(Turn::Waits);
         }
@@ -308,8 +315,7 @@ impl Relay {
 
     /// Ready when there may be room in the record for a direction that waits for it.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let waits = |side: &Side| side.progress.wait == Some(Wait::Room);
-        if !waits(&self.client) && !waits(&self.target) && !self.is_held {
+        if !self.client.waits_for_room() && !self.target.waits_for_room() && !self.is_held {
             self.room_wait = None;
             return Poll::Pending;
         }
@@ -336,8 +342,9 @@ impl Relay {
         if let Some(deadline) = self.engine.next_deadline() {
             due = due.min(deadline);
         }
-        if let Some(limit) = self.watchdog.due(self.engine.running()) {
-            due = due.min(limit);
+        let looks = [self.watchdog.due(self.engine.running()), self.room.due()];
+        for look in looks.into_iter().flatten() {
+            due = due.min(look);
         }
         if self.client.progress.wait == Some(Wait::Cancel) || self.is_held {
             due = due.min(now + CANCEL_POLL);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use super::engine::Progress;
+use super::engine::{Progress, Wait};
 use super::output::Passage;
 use super::{Ending, Output};
 use crate::net::{Connection, Stream};
@@ -19,6 +19,8 @@ pub(crate) struct Side {
     pub(super) progress: Progress,
     /// What was read has not been looked at since.
     has_news: bool,
+    /// The engine was done with some of it in this turn.
+    pub(super) got_on: bool,
     needs_flush: bool,
     /// Writing failed: the peer is gone, though its last words may still be readable.
     is_deaf: bool,
@@ -31,6 +33,7 @@ impl Side {
             connection,
             output: Output::default(),
             progress: Progress::default(),
+            got_on: false,
             needs_flush: false,
             is_deaf: false,
         }
@@ -39,6 +42,10 @@ impl Side {
     /// Whether the engine can do something about what was read.
     pub(super) fn is_worth_a_look(&self) -> bool {
         self.has_news || self.progress.wait.is_some()
+    }
+
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.progress.wait == Some(Wait::Room)
     }
 
     /// Whether more can be read: the engine waits for bytes, and there is room.
@@ -123,6 +130,7 @@ impl Side {
         let mut passage = Passage::new(self.connection.read.data(), output);
         let looked = look(&mut passage);
         let consumed = passage.consumed();
+        self.got_on = consumed > 0;
         match looked {
             Ok(progress) => {
                 self.progress = progress;

@@ -166,6 +166,13 @@ impl Fleet for Service {
         if !*self.answers.borrow() {
             return Err(Status::unavailable("the fake does not answer"));
         }
+        {
+            let mut state = self.state.lock().unwrap();
+            if state.too_old > 0 {
+                state.too_old -= 1;
+                return Err(Status::unimplemented("the fake is old"));
+            }
+        }
         Ok(tonic::Response::new(
             self.recovered(&request.get_ref().run_id),
         ))
