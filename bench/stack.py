@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # 2,000 idle sessions, those of the control plane's test of the database, and some of the system's own.
 MAX_CONNECTIONS = 2200
 USER = DATABASE = "bench"
+# The user whose grant has quotas, and quotas that no run gets near.
+QUOTA_USER = "bench_quota"
+QUOTAS = {"max_queries": 10**12, "max_bytes": 10**15}
 
 
 def find(program):
@@ -88,13 +91,15 @@ class Stack:
         pids = ready["pids"]
         self._grant(ready, target_port)
         host, port = ready["proxy"].rsplit(":", 1)
+        programs = {"data-plane": Process(pids["data_plane"]), "control-plane": Process(pids["control_plane"]),
+                    "storage": Server(pids["postgres"]), "target": target}
+        # Not one of the ways to compare: `bench/quota.py` does that.
+        self.with_quota = Way("pglens, quotas", host, port, QUOTA_USER, self.password, programs)
         self.ways = [
             direct,
             Way("pgbouncer", "127.0.0.1", pgbouncer_port, USER, self.password,
                 {"pgbouncer": pgbouncer, "target": target}),
-            Way("pglens", host, port, USER, self.password,
-                {"data-plane": Process(pids["data_plane"]), "control-plane": Process(pids["control_plane"]),
-                 "storage": Server(pids["postgres"]), "target": target}),
+            Way("pglens", host, port, USER, self.password, programs),
         ]
 
     def _as_user(self, command):
@@ -193,7 +198,7 @@ class Stack:
         return json.loads(ready.read_text())
 
     def _grant(self, ready, target_port):
-        """A user, the target and a write grant without limits, made over REST."""
+        """The target, a user with a write grant without limits and one with quotas, made over REST."""
         credentials = base64.b64encode(f"{ready['admin_user']}:{ready['admin_password']}".encode()).decode()
 
         def post(path, body):
@@ -205,10 +210,11 @@ class Stack:
                 return json.loads(response.read())["id"]
 
         now = datetime.datetime.now(datetime.timezone.utc)
-        user = post("users", {"username": USER, "password": self.password, "is_admin": False})
         database = post("databases", {
             "name": DATABASE, "host": "127.0.0.1", "port": target_port, "database_name": DATABASE,
             "username": USER, "password": self.password, "ssl_mode": "disable"})
-        post("grants", {"user_id": user, "database_id": database, "access_level": "write",
-                        "starts_at": (now - datetime.timedelta(minutes=5)).isoformat(),
-                        "expires_at": (now + datetime.timedelta(days=1)).isoformat()})
+        for name, quotas in ((USER, {}), (QUOTA_USER, QUOTAS)):
+            user = post("users", {"username": name, "password": self.password, "is_admin": False})
+            post("grants", {"user_id": user, "database_id": database, "access_level": "write",
+                            "starts_at": (now - datetime.timedelta(minutes=5)).isoformat(),
+                            "expires_at": (now + datetime.timedelta(days=1)).isoformat(), **quotas})

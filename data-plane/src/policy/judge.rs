@@ -95,8 +95,31 @@ impl Judge {
             substitute: self.lowered_timeout(&judged.text),
             text: Arc::clone(&judged.text),
             analysis: Arc::clone(&judged.analysis),
-            verdict: judged.verdict.clone(),
+            verdict: judged.verdict.clone().map_err(|refusal| self.told(refusal)),
             longer_by: judged.longer_by,
+        }
+    }
+
+    /// With the grant that decided in its DETAIL: a client that sees only the refusal knows whom to ask about what.
+    fn told(&self, refusal: Refusal) -> Refusal {
+        let why = refusal
+            .detail
+            .map_or(String::new(), |why| format!("{why} "));
+        let grant = &self.grant;
+        let detail = format!(
+            "{why}Grant {} ({}, from {} until {}) does not allow it: rule {}.",
+            grant.id,
+            grant.access_level,
+            rfc3339(grant.starts_at_unix_us),
+            rfc3339(grant.expires_at_unix_us),
+            refusal.rule
+        );
+        Refusal {
+            detail: Some(detail),
+            hint: refusal
+                .hint
+                .or_else(|| Some("Ask for another grant.".to_owned())),
+            ..refusal
         }
     }
 
@@ -133,7 +156,10 @@ impl Judge {
     /// Judges the types of parameters: their values are made by functions that no text names.
     pub(crate) fn parameter_types(&self, oids: &[u32]) -> Result<(), Refusal> {
         match &self.catalog {
-            Some(catalog) if !oids.is_empty() => catalog.current().check_parameter_types(oids),
+            Some(catalog) if !oids.is_empty() => catalog
+                .current()
+                .check_parameter_types(oids)
+                .map_err(|refusal| self.told(refusal)),
             _ => Ok(()),
         }
     }
@@ -143,13 +169,13 @@ impl Judge {
         if !self.is_read() && !self.controls.block_ddl {
             return Ok(());
         }
-        Err(Refusal {
+        Err(self.told(Refusal {
             rule: "guard.function_call",
             code: self.code(),
             message: "function calls by object id are not allowed by this grant".to_owned(),
             detail: Some("What the function does cannot be seen from outside.".to_owned()),
             hint: Some("Call the function in a SELECT statement.".to_owned()),
-        })
+        }))
     }
 
     fn code(&self) -> ErrorCode {
@@ -245,5 +271,85 @@ pub(crate) fn too_many(what: &'static str) -> Refusal {
         message: format!("too many {what} in this session"),
         detail: None,
         hint: Some("Close those that are no longer used.".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pglens_core::{AuditLevel, GrantId};
+
+    use super::*;
+    use crate::upstream::CancelKey;
+
+    fn grant(access_level: AccessLevel) -> Grant {
+        Grant {
+            id: GrantId(7),
+            access_level,
+            expires_in: Duration::ZERO,
+            starts_at_unix_us: 0,
+            expires_at_unix_us: 1_000_000,
+            window: None,
+            schedule: String::new(),
+            max_queries: None,
+            max_bytes: None,
+            max_connections: None,
+            block_copy: true,
+            block_ddl: true,
+            statement_timeout: None,
+            audit_level: AuditLevel::Spooled,
+        }
+    }
+
+    fn judge(access_level: AccessLevel) -> Judge {
+        let target = CancelKey::for_tests(1).target;
+        let catalog = (access_level == AccessLevel::Read).then(|| CatalogView::for_tests(target));
+        Judge::new(VerdictCache::new(), &grant(access_level), catalog)
+    }
+
+    fn nothing_left() -> Left {
+        Left {
+            queries: None,
+            bytes: None,
+        }
+    }
+
+    #[track_caller]
+    fn assert_names_the_grant(refusal: &Refusal, level: &str) {
+        let detail = refusal.detail.as_deref().unwrap_or_default();
+        let named = format!(
+            "Grant {} ({level}, from 1970-01-01T00:00:00Z until 1970-01-01T00:00:01Z) does not allow it: rule {}.",
+            GrantId(7),
+            refusal.rule
+        );
+        assert!(detail.ends_with(&named), "{detail}");
+        assert!(detail.len() > named.len(), "it says why as well: {detail}");
+        assert!(refusal.hint.is_some(), "{refusal:?}");
+    }
+
+    #[test]
+    fn every_refusal_by_a_grant_names_it() {
+        let reads = judge(AccessLevel::Read);
+        for text in [
+            &b"DELETE FROM t"[..],
+            b"SELECT pg_sleep_for_ever(1, 2)",
+            b"SELECT pg_terminate_backend(1)",
+            b"COPY t TO STDOUT",
+            b"SELECT FROM WHERE",
+            b"SELECT '\xff'",
+        ] {
+            let refusal = reads.text(text, nothing_left).verdict.unwrap_err();
+            assert_names_the_grant(&refusal, "read");
+        }
+        assert_names_the_grant(&reads.parameter_types(&[99_999]).unwrap_err(), "read");
+        assert_names_the_grant(&reads.function_call().unwrap_err(), "read");
+
+        let writes = judge(AccessLevel::Write);
+        for text in [&b"DROP TABLE t"[..], b"COPY t TO STDOUT"] {
+            let refusal = writes.text(text, nothing_left).verdict.unwrap_err();
+            assert_names_the_grant(&refusal, "write");
+        }
+        assert_names_the_grant(&writes.function_call().unwrap_err(), "write");
     }
 }

@@ -141,6 +141,11 @@ fn check(place: &Place, sql: &str, error: &tokio_postgres::Error) {
         "{sql}: {error:?}"
     );
     assert_tells_nothing_of_the_target(place, error);
+    let detail = error.detail().unwrap_or_default();
+    assert!(
+        detail.contains(" (read, from ") && detail.contains(" does not allow it: rule "),
+        "{sql}: {detail}"
+    );
 }
 
 #[track_caller]

@@ -29,6 +29,9 @@ const FIRST_NORMAL_OID: u32 = 16_384;
 const SYSTEM_SCHEMA: &str = "pg_catalog";
 
 const UNKNOWN: &str = "is not known to PgLens";
+const NO_SUCH_FUNCTION: &str =
+    "was no function that a query can call when PgLens last read the database's catalog";
+const OTHER_FORM: &str = "is known to PgLens only in another schema or with other arguments";
 
 /// What is to be said against something, in words that follow "It"; nothing: a read grant may use it.
 type Standing = Option<&'static str>;
@@ -232,8 +235,18 @@ impl Target {
             Notation::Syntax => None,
             Notation::Call(_) | Notation::Judged(_) if known => None,
             Notation::Call(_) | Notation::Judged(_) => {
-                Some(REFUSED.reason(schema, name).unwrap_or(UNKNOWN))
+                Some(REFUSED.reason(schema, name).unwrap_or(self.unknown(name)))
             }
+        }
+    }
+
+    /// Why a function of which nothing is known stays refused. One that did not exist when the catalog was read may
+    /// exist when the call arrives, so the call cannot be left to the target's own error.
+    fn unknown(&self, name: &str) -> &'static str {
+        if self.functions.contains_key(name) {
+            OTHER_FORM
+        } else {
+            NO_SUCH_FUNCTION
         }
     }
 
@@ -310,6 +323,10 @@ fn refused_function(function: &FunctionRef, reason: &str) -> Refusal {
         return refusal;
     }
     let hint = match function.notation {
+        _ if reason == NO_SUCH_FUNCTION => {
+            "Check its name. A function that was created just now counts after the catalog is read again, usually within a \
+             minute."
+        }
         Notation::OfRow => {
             "A column of that name can be read without the table's name in front of it. An administrator of PgLens may add \
              the function to allowed_functions of the database."

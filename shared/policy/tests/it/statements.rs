@@ -1,7 +1,8 @@
 //! What a text contains: ranges, kinds, fingerprints, and the controls of a write grant.
 
 use pglens_policy::{
-    AllowedFunctions, Analysis, Catalog, ControlGuard, Notation, ParseFailure, Refusal, analyze,
+    AllowedFunctions, Analysis, Catalog, CatalogBuilder, ControlGuard, Notation, ParseFailure,
+    Refusal, analyze,
 };
 
 fn check(analysis: &Analysis) -> Result<(), Refusal> {
@@ -196,4 +197,45 @@ fn what_a_statement_uses_is_told() {
         rows_only.statements[0].uses.functions[0].notation,
         Notation::OfRow
     );
+}
+
+/// A function may be created between the reading of the catalog and the call: what is not known never passes.
+#[test]
+fn a_function_that_does_not_exist_is_refused_in_words_that_say_so() {
+    let mut builder = CatalogBuilder::new(AllowedFunctions::default());
+    let known = [
+        "function",
+        "20000",
+        "app",
+        "twice",
+        "if",
+        "sql",
+        "1 0 0 0",
+        "",
+        "",
+        "",
+        "select $1",
+    ];
+    builder.row(&known).unwrap();
+    let catalog = builder.finish();
+    let refusal = |sql| catalog.check(&analyze(sql)).unwrap_err();
+    assert_eq!(catalog.check(&analyze("SELECT app.twice(1)")), Ok(()));
+    for sql in [
+        "SELECT thrice(1)",
+        "SELECT pg_temp.thrice(1)",
+        "SELECT app.thrice(1, 2)",
+    ] {
+        let refusal = refusal(sql);
+        assert_eq!(refusal.code.sqlstate(), "25006", "{sql}");
+        let detail = refusal.detail.unwrap();
+        assert!(detail.contains("when PgLens last read"), "{sql}: {detail}");
+        assert!(refusal.hint.unwrap().contains("Check its name"), "{sql}");
+    }
+    for sql in ["SELECT app.twice(1, 2)", "SELECT pg_temp.twice(1)"] {
+        let detail = refusal(sql).detail.unwrap();
+        assert!(
+            detail.contains("only in another schema or with"),
+            "{sql}: {detail}"
+        );
+    }
 }
