@@ -4,8 +4,6 @@
 //! bytes one behind the other. Lengths of messages are written as varints of four bytes, so that they can be filled in
 //! afterwards; every protobuf reader takes them.
 
-use std::io::Write;
-
 use pglens_core::SessionId;
 use pglens_policy::Fingerprint;
 use pglens_rpc::v1;
@@ -108,12 +106,21 @@ impl Encode for Started<'_> {
         }
         signed(out, 7, self.started_at_unix_us);
         if let Some(fingerprint) = self.fingerprint {
-            message(out, 8, |out| {
-                // Writing into memory does not fail.
-                let _written = write!(out, "{fingerprint}");
-            });
+            bytes(out, 8, &hexadecimal(fingerprint.0));
         }
     }
+}
+
+/// Sixteen digits, as [`Fingerprint`] is printed; once for each statement, so without the machinery of formatting.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (place, digit) in digits.iter_mut().enumerate() {
+        let four_bits = (number >> (60 - 4 * place)) & 0xf;
+        *digit = *b"0123456789abcdef"
+            .get(usize::try_from(four_bits).unwrap_or_default())
+            .unwrap_or(&b'0');
+    }
+    digits
 }
 
 fn put_parameter(out: &mut Vec<u8>, parameter: &v1::Parameter) {

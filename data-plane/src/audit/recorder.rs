@@ -168,7 +168,8 @@ impl Recorder {
         if announced.is_some() {
             self.outbox.settle(query_id);
         }
-        self.is_unwritten = true;
+        // One that was announced may run already: the spool says so.
+        self.is_unwritten |= announced.is_none() || self.is_strict();
         self.running = Some(Running {
             query_id,
             started: now,

@@ -173,3 +173,22 @@ async fn what_was_sent_before_a_goodbye_is_answered_and_recorded() {
     assert!(known, "{statements:?}");
     stack.stop().await;
 }
+
+#[tokio::test]
+async fn values_of_any_size_reach_the_target() {
+    const BYTES: usize = 40_000_000;
+    let stack = Stack::start().await;
+    let client = stack.connect().await;
+    let value = vec![7_u8; BYTES];
+    let row = client
+        .query_one("select length($1::bytea), md5($1)", &[&value])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i32>(0), BYTES as i32);
+    let statements = stack.control.ended_statements(1).await;
+    let [parameter] = statements[0].started.parameters.as_slice() else {
+        panic!("{} parameters", statements[0].started.parameters.len())
+    };
+    assert_eq!(parameter.value_bytes, Some(BYTES as u64));
+    stack.stop().await;
+}

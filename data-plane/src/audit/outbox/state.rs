@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use uuid::Uuid;
 
 use super::WakeAt;
@@ -36,7 +37,7 @@ pub(super) struct State {
     /// Committed, to be removed.
     pub(super) dropped: Vec<u32>,
     /// Statements that may run and whose record has not begun, with the segment that says so.
-    pub(super) announced: HashMap<Uuid, u32>,
+    pub(super) announced: HashMap<Uuid, u32, RandomState>,
     pub(super) used_bytes: u64,
     pub(super) reserved_bytes: usize,
     pub(super) is_unlocked: bool,
@@ -69,7 +70,7 @@ impl State {
             window: Window::new(memory_bytes),
             segments: VecDeque::new(),
             dropped: Vec::new(),
-            announced: HashMap::new(),
+            announced: HashMap::default(),
             used_bytes: 0,
             reserved_bytes: 0,
             is_unlocked: false,

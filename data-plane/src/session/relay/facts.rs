@@ -113,6 +113,7 @@ pub(super) fn unseen_portal(name: &[u8]) -> Portal {
         statement: unseen("portal", name),
         parameters: Arc::from([]),
         parameter_bytes: 0,
+        kept_bytes: 0,
         result_formats: Vec::new(),
         columns: OnceLock::new(),
     }
@@ -133,6 +134,7 @@ pub(super) fn portal(bind: &Bind<'_>, statement: Arc<Prepared>, parameter_bytes:
         parameters: parameters.collect(),
         statement,
         parameter_bytes,
+        kept_bytes: parameter_bytes,
         result_formats: bind.result_formats.clone(),
         columns: OnceLock::new(),
     }

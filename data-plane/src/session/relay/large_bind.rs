@@ -35,7 +35,8 @@ pub(super) struct LargeBind {
     payload_bytes: usize,
     place: BindValues,
     parameters: Vec<v1::Parameter>,
-    /// Bytes of values that may still be kept.
+    /// Bytes of values that are kept, and that may still be.
+    kept_bytes: usize,
     may_keep: usize,
     /// Of the value in progress: its bytes, and a digest once it is known that not all are kept.
     current: (usize, Option<blake3::Hasher>),
@@ -86,6 +87,7 @@ impl Engine {
             formats: head.parameter_formats,
             payload_bytes: header.payload_bytes(),
             parameters: Vec::new(),
+            kept_bytes: 0,
             may_keep,
             current: (0, None),
             behind: Vec::new(),
@@ -188,6 +190,7 @@ impl LargeBind {
         {
             value.extend_from_slice(kept);
             self.may_keep -= kept.len();
+            self.kept_bytes += kept.len();
         }
     }
 
@@ -206,6 +209,7 @@ impl LargeBind {
             statement: self.statement,
             parameters: self.parameters.into(),
             parameter_bytes: self.payload_bytes,
+            kept_bytes: self.kept_bytes,
             result_formats: formats.unwrap_or_default(),
             columns: std::sync::OnceLock::new(),
         };

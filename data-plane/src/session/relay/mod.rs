@@ -342,7 +342,10 @@ impl Relay {
         if let Some(deadline) = self.engine.next_deadline() {
             due = due.min(deadline);
         }
-        let looks = [self.watchdog.due(self.engine.running()), self.room.due()];
+        let looks = [
+            self.watchdog.due(self.engine.running()),
+            self.room_watch.due(),
+        ];
         for look in looks.into_iter().flatten() {
             due = due.min(look);
         }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use foldhash::quality::RandomState;
 use pglens_policy::Analysis;
 use pglens_rpc::v1;
 
@@ -28,6 +29,8 @@ pub(crate) struct Prepared {
     pub(crate) described_parameters: OnceLock<Vec<u32>>,
     /// As the target described them, once it was asked.
     pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
+    /// The same in the formats that were asked for first: clients rarely change their mind.
+    formatted: OnceLock<(Box<[u16]>, Arc<[v1::Column]>)>,
 }
 
 impl Prepared {
@@ -44,6 +47,7 @@ impl Prepared {
             is_free,
             described_parameters: OnceLock::new(),
             columns: OnceLock::new(),
+            formatted: OnceLock::new(),
         })
     }
 
@@ -59,7 +63,10 @@ impl Prepared {
 pub(crate) struct Portal {
     pub(crate) statement: Arc<Prepared>,
     pub(crate) parameters: Arc<[v1::Parameter]>,
+    /// Bytes the client sent for it.
     pub(crate) parameter_bytes: usize,
+    /// Bytes of them that are kept here.
+    pub(crate) kept_bytes: usize,
     pub(crate) result_formats: Vec<u16>,
     /// As the target described them, once it was asked.
     pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
@@ -74,24 +81,34 @@ impl Portal {
         let Some(columns) = self.statement.columns.get() else {
             return Arc::from([]);
         };
-        let formatted = columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| v1::Column {
-                format: u32::from(pglens_wire::frontend::format_at(
-                    &self.result_formats,
-                    index,
-                )),
-                ..column.clone()
-            });
-        formatted.collect()
+        let formats = &self.result_formats;
+        let first = self.statement.formatted.get_or_init(|| {
+            let formatted = in_formats(columns, formats);
+            (formats.as_slice().into(), formatted)
+        });
+        if *first.0 == **formats {
+            Arc::clone(&first.1)
+        } else {
+            in_formats(columns, formats)
+        }
     }
+}
+
+fn in_formats(columns: &[v1::Column], formats: &[u16]) -> Arc<[v1::Column]> {
+    let formatted = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| v1::Column {
+            format: u32::from(pglens_wire::frontend::format_at(formats, index)),
+            ..column.clone()
+        });
+    formatted.collect()
 }
 
 /// Values by name, bounded in number and bytes.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
-    values: HashMap<Box<[u8]>, Arc<T>>,
+    values: HashMap<Box<[u8]>, Arc<T>, RandomState>,
     bytes: usize,
     max_values: usize,
     size: fn(&T) -> usize,
@@ -100,7 +117,7 @@ pub(crate) struct Names<T> {
 impl<T> Names<T> {
     fn new(max_values: usize, size: fn(&T) -> usize) -> Self {
         Self {
-            values: HashMap::new(),
+            values: HashMap::default(),
             bytes: 0,
             max_values,
             size,
@@ -142,7 +159,7 @@ pub(crate) fn statements() -> Names<Prepared> {
 }
 
 pub(crate) fn portals() -> Names<Portal> {
-    Names::new(MAX_PORTALS, |portal| portal.parameter_bytes)
+    Names::new(MAX_PORTALS, |portal| portal.kept_bytes)
 }
 
 #[cfg(test)]

@@ -163,27 +163,9 @@ fn what_is_too_large_to_be_judged_is_refused_and_the_session_goes_on() {
     let told = script.target(&[error("42601"), ready(TransactionStatus::Idle)].concat());
     assert!(String::from_utf8_lossy(&told).contains("54000"));
 
-    let bind = made(|out| {
-        frontend::put_parse(out, b"s", "select $1");
-        backend::put_raw(
-            out,
-            frontend::tag::BIND,
-            &[b"p\0s\0".as_slice(), &vec![0; large]].concat(),
-        );
-        frontend::put_execute(out, b"p");
-        frontend::put_sync(out);
-    });
-    assert_eq!(tags(&script.client(&bind)), "PBES");
-    let answer = [
-        empty(tag::PARSE_COMPLETE),
-        error("26000"),
-        ready(TransactionStatus::Idle),
-    ];
-    assert_eq!(tags(&script.target(&answer.concat())), "1EZ");
     script.client(&query("select 1"));
     script.target(&[complete("SELECT 1"), ready(TransactionStatus::Idle)].concat());
     let record = script.record();
     assert_eq!(record[0].1, "refused 54000");
-    assert_eq!(record[1], entry("select $1", "refused 54000", "I"));
-    assert_eq!(record[2], entry("select 1", "SELECT 1 0", "I"));
+    assert_eq!(record[1], entry("select 1", "SELECT 1 0", "I"));
 }
