@@ -30,7 +30,14 @@ pub(crate) struct Prepared {
     /// As the target described them, once it was asked.
     pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
     /// The same in the formats that were asked for first: clients rarely change their mind.
-    formatted: OnceLock<(Box<[u16]>, Arc<[v1::Column]>)>,
+    formatted: OnceLock<Formatted>,
+}
+
+/// The columns of a result, and the formats they were asked for in.
+#[derive(Debug)]
+struct Formatted {
+    formats: Box<[u16]>,
+    columns: Arc<[v1::Column]>,
 }
 
 impl Prepared {
@@ -82,12 +89,12 @@ impl Portal {
             return Arc::from([]);
         };
         let formats = &self.result_formats;
-        let first = self.statement.formatted.get_or_init(|| {
-            let formatted = in_formats(columns, formats);
-            (formats.as_slice().into(), formatted)
+        let first = self.statement.formatted.get_or_init(|| Formatted {
+            formats: formats.as_slice().into(),
+            columns: in_formats(columns, formats),
         });
-        if *first.0 == **formats {
-            Arc::clone(&first.1)
+        if *first.formats == **formats {
+            Arc::clone(&first.columns)
         } else {
             in_formats(columns, formats)
         }

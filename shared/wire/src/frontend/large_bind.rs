@@ -137,13 +137,15 @@ mod tests {
     fn payload(formats: &[u16], values: &[Option<Vec<u8>>], results: &[u16]) -> Vec<u8> {
         let mut out = b"portal\0statement\0".to_vec();
         let list = |out: &mut Vec<u8>, list: &[u16]| {
-            out.extend((list.len() as u16).to_be_bytes());
+            out.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
             out.extend(list.iter().flat_map(|one| one.to_be_bytes()));
         };
         list(&mut out, formats);
-        out.extend((values.len() as u16).to_be_bytes());
+        out.extend(u16::try_from(values.len()).unwrap().to_be_bytes());
         for value in values {
-            let length = value.as_ref().map_or(-1, |value| value.len() as i32);
+            let length = value
+                .as_ref()
+                .map_or(-1, |value| i32::try_from(value.len()).unwrap());
             out.extend(length.to_be_bytes());
             out.extend(value.iter().flatten());
         }
