@@ -15,7 +15,7 @@ const LARGE_BYTES: usize = 50 * 1024 * 1024;
 
 /// Below what one record can hold, and above.
 const RECORDED_PARAMETER_BYTES: usize = 3 * 1024 * 1024;
-const REFUSED_PARAMETER_BYTES: usize = 5 * 1024 * 1024;
+const CUT_PARAMETER_BYTES: usize = 5 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_is_on_record_from_its_beginning_to_its_end() {
@@ -106,10 +106,10 @@ async fn large_value(place: &Place) {
     let row = client.query_one("select v from large", &[]).await.unwrap();
     assert!(row.get::<_, &str>(0) == text, "the value came back changed");
 
-    // What a statement is run with is recorded whole, or the statement is refused.
-    let (kept, refused) = (
+    // What a statement is run with is recorded whole, or its beginning, its length and its digest are.
+    let (kept, cut) = (
         &text[..RECORDED_PARAMETER_BYTES],
-        &text[..REFUSED_PARAMETER_BYTES],
+        &text[..CUT_PARAMETER_BYTES],
     );
     let row = client
         .query_one("select length($1::text)", &[&kept])
@@ -119,11 +119,14 @@ async fn large_value(place: &Place) {
         row.get::<_, i32>(0),
         i32::try_from(RECORDED_PARAMETER_BYTES).unwrap()
     );
-    let error = client
-        .query_one("select md5($1::text)", &[&refused])
+    let row = client
+        .query_one("select octet_length($1::text)", &[&cut])
         .await
-        .unwrap_err();
-    assert_eq!(db_error(&error).code().code(), "54000");
+        .unwrap();
+    assert_eq!(
+        row.get::<_, i32>(0),
+        i32::try_from(CUT_PARAMETER_BYTES).unwrap()
+    );
     client
         .batch_execute("select 'the session goes on'")
         .await
@@ -159,6 +162,24 @@ async fn large_value(place: &Place) {
         query["parameters"][0] == kept,
         "the whole parameter is recorded"
     );
+    assert!(query["parameter_types"][0].get("value_bytes").is_none());
+    let cut_record = only(&recorded, "select octet_length($1::text)");
+    let query = place
+        .api
+        .get(&format!("/api/queries/{}", cut_record.id))
+        .await;
+    let beginning = query["parameters"][0].as_str().unwrap();
+    assert!(
+        beginning.len() > RECORDED_PARAMETER_BYTES / 2 && cut.starts_with(beginning),
+        "its beginning is recorded: {} bytes",
+        beginning.len()
+    );
+    let of_type = &query["parameter_types"][0];
+    assert_eq!(
+        of_type["value_bytes"].as_u64(),
+        Some(CUT_PARAMETER_BYTES as u64)
+    );
+    assert_eq!(of_type["value_digest"].as_str().unwrap().len(), 64);
 }
 
 async fn cancel(place: &Place) {
