@@ -41,7 +41,7 @@ pub(crate) struct PlainRows {
 #[derive(Debug)]
 pub(crate) struct Capture {
     limits: CaptureLimits,
-    /// Made when the chunk is no longer all there was: it is large, and most results are one chunk.
+    /// Made when the chunk is no longer all there was: small results are hashed in one go.
     hasher: Option<Box<blake3::Hasher>>,
     rows: u64,
     bytes: u64,
@@ -53,15 +53,6 @@ pub(crate) struct Capture {
     chunk_number: u32,
     /// The row in progress is being kept.
     keeps_current: bool,
-    /// The digest, if the last chunk was the only one.
-    whole: Option<blake3::Hash>,
-}
-
-/// Whether rows can follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
-    Yes,
-    No,
 }
 
 impl Capture {
@@ -78,7 +69,6 @@ impl Capture {
             chunk_rows: 0,
             chunk_number: 0,
             keeps_current: false,
-            whole: None,
         }
     }
 
@@ -186,16 +176,12 @@ impl Capture {
         }
     }
 
-    /// The rows kept since the last chunk. Only between two rows; `last`: no more will come.
-    pub(crate) fn take_chunk(&mut self, last: Last) -> Option<Chunk> {
+    /// The rows kept since the last chunk. Only between two rows.
+    pub(crate) fn take_chunk(&mut self) -> Option<Chunk> {
         if self.chunk.is_empty() {
             return None;
         }
-        match last {
-            Last::Yes if self.hasher.is_none() => self.whole = Some(blake3::hash(&self.chunk)),
-            Last::Yes => {}
-            Last::No => self.hash_chunk(),
-        }
+        self.hash_chunk();
         let row_count = std::mem::take(&mut self.chunk_rows);
         let number = self.chunk_number;
         self.chunk_number += 1;
@@ -218,8 +204,8 @@ impl Capture {
 
     /// The digest over all row messages; `None` when there were none.
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
-        let hashed = || self.hasher.as_ref().map(|hasher| hasher.finalize());
-        self.whole.or_else(hashed).map(|digest| *digest.as_bytes())
+        let hasher = self.hasher.as_ref()?;
+        Some(*hasher.finalize().as_bytes())
     }
 }
 
@@ -249,15 +235,23 @@ mod tests {
         );
         assert!(capture.is_truncated());
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
-        let mut one_chunk = Capture::new(LIMITS);
-        row(&mut one_chunk, b"a");
-        row(&mut one_chunk, b"bb");
-        one_chunk.take_chunk(Last::Yes).unwrap();
-        assert_eq!(one_chunk.digest(), Some(*blake3::hash(b"abb").as_bytes()));
-        let chunk = capture.take_chunk(Last::No).unwrap();
+        let chunk = capture.take_chunk().unwrap();
         assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
         assert_eq!(chunk.data, b"abbc");
-        assert_eq!(capture.take_chunk(Last::No), None);
+        assert_eq!(capture.take_chunk(), None);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_all_chunks() {
+        let mut capture = Capture::new(LIMITS);
+        row(&mut capture, b"a");
+        row(&mut capture, b"bb");
+        capture.take_chunk().unwrap();
+        assert_eq!(capture.digest(), Some(*blake3::hash(b"abb").as_bytes()));
+        // A text that was not understood can have several results in one record.
+        row(&mut capture, b"c");
+        capture.take_chunk().unwrap();
+        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbc").as_bytes()));
     }
 
     #[test]
@@ -278,7 +272,7 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (14, 3, 6)
         );
-        assert_eq!(capture.take_chunk(Last::No).unwrap().row_count, 3);
+        assert_eq!(capture.take_chunk().unwrap().row_count, 3);
     }
 
     #[test]
@@ -286,10 +280,10 @@ mod tests {
         let mut capture = Capture::new(LIMITS);
         row(&mut capture, &vec![1; CHUNK_TARGET_BYTES]);
         assert!(capture.must_hand_on_before(0, 1));
-        capture.take_chunk(Last::No).unwrap();
+        capture.take_chunk().unwrap();
         assert!(!capture.must_hand_on_before(0, 1));
         row(&mut capture, b"x");
-        let chunk = capture.take_chunk(Last::No).unwrap();
+        let chunk = capture.take_chunk().unwrap();
         assert_eq!((chunk.number, chunk.first_row, chunk.row_count), (1, 1, 1));
     }
 
@@ -318,6 +312,6 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (2, 0, 0)
         );
-        assert!(capture.is_truncated() && capture.take_chunk(Last::No).is_none());
+        assert!(capture.is_truncated() && capture.take_chunk().is_none());
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Outbox;
 pub(crate) use super::capture::ChunkRoom;
-use super::capture::{Capture, CaptureLimits, Last, PlainRows};
+use super::capture::{Capture, CaptureLimits, PlainRows};
 use super::encode::{Ended, Rows, SessionEnded, Started};
 use super::query_id::query_id;
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
@@ -209,7 +209,7 @@ impl Recorder {
             ChunkRoom::Ready
         } else if pending > 0 {
             ChunkRoom::HandOnFirst
-        } else if self.hand_on_chunk(Last::No, 0) {
+        } else if self.hand_on_chunk(0) {
             ChunkRoom::Ready
         } else {
             ChunkRoom::OutboxFull
@@ -270,12 +270,12 @@ impl Recorder {
         }
     }
 
-    /// Whether the running statement can end: the rest of its rows must find room in the outbox. No row may follow.
+    /// Whether the running statement can end: the rest of its rows must find room in the outbox.
     pub(crate) fn can_end(&mut self) -> bool {
-        self.hand_on_chunk(Last::Yes, PROMISED_ROW_BYTES)
+        self.hand_on_chunk(PROMISED_ROW_BYTES)
     }
 
-    fn hand_on_chunk(&mut self, last: Last, promised: usize) -> bool {
+    fn hand_on_chunk(&mut self, promised: usize) -> bool {
         let Some(running) = &mut self.running else {
             return true;
         };
@@ -290,7 +290,7 @@ impl Recorder {
         {
             return false;
         }
-        if let Some(chunk) = running.capture.take_chunk(last) {
+        if let Some(chunk) = running.capture.take_chunk() {
             self.last_rows = self.outbox.push(&Rows {
                 query_id: running.query_id,
                 session_id: self.session_id,
