@@ -12,20 +12,19 @@ how many requests and how long it takes to the end of the record.
 import argparse
 import base64
 import json
-import os
 import shutil
-import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from run import start_pglens
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-ROOT = Path(__file__).resolve().parent.parent
+from stack import ROOT, start_pglens, stop  # noqa: E402
 
 
 def filters(ids):
@@ -58,7 +57,8 @@ def filters(ids):
 
 class Stack:
     def __init__(self, folder):
-        self.process, self.ready = start_pglens(folder)
+        self.started = []
+        self.ready = start_pglens(folder, self.started)
         self.dsn = self.ready["storage_url"]
         self.api = self.ready["api"]
         login = f"{self.ready['admin_user']}:{self.ready['admin_password']}"
@@ -134,8 +134,7 @@ def main():
             input(f"storage: {stack.dsn}\nPress Enter to end.")
     finally:
         if stack:
-            os.killpg(stack.process.pid, signal.SIGTERM)
-            stack.process.wait(30)
+            stop(stack.started)
         shutil.rmtree(folder, ignore_errors=True)
 
 

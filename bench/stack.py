@@ -42,6 +42,39 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def start_pglens(folder, started):
+    """`pglens dev` with its planes as processes; appends the process to `started`, and returns what it says of itself."""
+    binary = Path(os.environ.get("PGLENS_BIN", ROOT / "target/release/pglens"))
+    if not binary.exists():
+        sys.exit(f"bench: {binary} is not there; build it with: cargo build --release --locked -p pglens")
+    ready, log_path = folder / "ready.json", folder / "pglens.log"
+    log = open(log_path, "wb")
+    environment = dict(os.environ, PGL_LOG="warn", PGL_MAX_SESSIONS=str(MAX_CONNECTIONS))
+    process = subprocess.Popen(
+        [binary, "dev", "--processes", "--data-dir", folder / "dev", "--ready-file", ready,
+         "--listen-addr", "127.0.0.1:0", "--api-addr", "127.0.0.1:0"],
+        stdout=log, stderr=log, env=environment, start_new_session=True,
+    )
+    started.append(process)
+    deadline = time.monotonic() + 60
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit("bench: pglens dev did not get ready:\n" + log_path.read_text())
+        time.sleep(0.1)
+    return json.loads(ready.read_text())
+
+
+def stop(started):
+    """Ends processes, the last one first."""
+    for process in reversed(started):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
 class Way:
     """One way to reach the target, and the programs whose cost it is."""
 
@@ -73,13 +106,7 @@ class Stack:
         return self
 
     def __exit__(self, *_error):
-        for process in reversed(self.started):
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(timeout=30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        stop(self.started)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self):
@@ -178,24 +205,7 @@ class Stack:
         return Process(process.pid), port
 
     def _start_pglens(self):
-        binary = Path(os.environ.get("PGLENS_BIN", ROOT / "target/release/pglens"))
-        if not binary.exists():
-            sys.exit(f"bench: {binary} is not there; build it with: cargo build --release --locked -p pglens")
-        ready, log_path = self.folder / "ready.json", self.folder / "pglens.log"
-        log = open(log_path, "wb")
-        environment = dict(os.environ, PGL_LOG="warn", PGL_MAX_SESSIONS=str(MAX_CONNECTIONS))
-        process = subprocess.Popen(
-            [binary, "dev", "--processes", "--data-dir", self.folder / "dev", "--ready-file", ready,
-             "--listen-addr", "127.0.0.1:0", "--api-addr", "127.0.0.1:0"],
-            stdout=log, stderr=log, env=environment, start_new_session=True,
-        )
-        self.started.append(process)
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("bench: pglens dev did not get ready:\n" + log_path.read_text())
-            time.sleep(0.1)
-        return json.loads(ready.read_text())
+        return start_pglens(self.folder, self.started)
 
     def _grant(self, ready, target_port):
         """The target, a user with a write grant without limits and one with quotas, made over REST."""

@@ -1,4 +1,6 @@
-//! What the record of a statement costs the proxy; for `examples/record_cost.rs`, not for programs.
+//! What statements and their record cost the proxy; for `examples/`, not for programs.
+
+mod session;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +18,18 @@ use crate::audit::{Outbox, Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::metrics::Metrics;
 
+pub use session::{Protocol, statements};
+
 const SQL: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 12345;";
 /// A control plane takes what was recorded as often as that.
 const ACKNOWLEDGE_EVERY: u64 = 1000;
 const BATCH: BatchLimit = BatchLimit {
     records: 2 * ACKNOWLEDGE_EVERY,
     bytes: 2 * 1024 * 1024,
+};
+const LIMITS: CaptureLimits = CaptureLimits {
+    max_rows: 1000,
+    max_bytes: 1_000_000,
 };
 
 /// Records `statements` of a row each, and writes them to `folder` before they start and before they are answered.
@@ -30,23 +38,12 @@ const BATCH: BatchLimit = BatchLimit {
 /// # Errors
 /// When the folder cannot be used.
 pub fn record(folder: &Path, statements: u64, together: u64) -> std::io::Result<Duration> {
-    let limits = SpoolLimits {
-        disk_bytes: 1024 * 1024 * 1024,
-        memory_bytes: 16 * 1024 * 1024,
-    };
-    let run_id = RunId(Uuid::now_v7());
-    let outbox = Outbox::create(folder, run_id, limits)?;
-    let key = Secret::new(vec![7; 32]);
-    outbox.unlock(run_id, &key).map_err(std::io::Error::other)?;
+    let outbox = new_outbox(folder, RunId(Uuid::now_v7()))?;
     let metrics = Metrics::new(&pglens_runtime::Metrics::new(), &outbox);
-    let limits = CaptureLimits {
-        max_rows: 1000,
-        max_bytes: 1_000_000,
-    };
     let recorder = || {
         let session_id = SessionId(Uuid::now_v7());
         let (outbox, metrics) = (Arc::clone(&outbox), Arc::clone(&metrics));
-        Recorder::new(session_id, outbox, metrics, limits, AuditLevel::Spooled)
+        Recorder::new(session_id, outbox, metrics, LIMITS, AuditLevel::Spooled)
     };
     let mut sessions: Vec<_> = (0..together).map(|_| recorder()).collect();
     let text: Arc<str> = SQL.into();
@@ -95,6 +92,17 @@ fn written(sessions: &mut [Recorder]) -> std::io::Result<()> {
         true => Ok(()),
         false => Err(std::io::ErrorKind::StorageFull.into()),
     }
+}
+
+fn new_outbox(folder: &Path, run_id: RunId) -> std::io::Result<Arc<Outbox>> {
+    let limits = SpoolLimits {
+        disk_bytes: 1024 * 1024 * 1024,
+        memory_bytes: 16 * 1024 * 1024,
+    };
+    let outbox = Outbox::create(folder, run_id, limits)?;
+    let key = Secret::new(vec![7; 32]);
+    outbox.unlock(run_id, &key).map_err(std::io::Error::other)?;
+    Ok(outbox)
 }
 
 fn acknowledge(outbox: &Outbox) -> std::io::Result<()> {
