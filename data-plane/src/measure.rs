@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::audit::capture::CaptureLimits;
 use crate::audit::outbox::{Next, SpoolLimits};
-use crate::audit::recorder::Outcome;
+use crate::audit::recorder::{Follow, Outcome};
 use crate::audit::window::BatchLimit;
-use crate::audit::{Outbox, Recorder, StatementFacts};
+use crate::audit::{Outbox, Parameters, Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::metrics::Metrics;
 
@@ -58,7 +58,7 @@ pub fn record(folder: &Path, statements: u64, together: u64) -> std::io::Result<
             let now = Now::read();
             session.begin_row(row.len(), now);
             session.bytes_to_client(&row);
-            session.can_end();
+            session.can_end(Follow::No);
             session.end(Outcome::completed(b"SELECT 1"), now);
             session.ready(TransactionStatus::Idle);
         }
@@ -79,11 +79,11 @@ fn start(session: &mut Recorder, text: &Arc<str>) {
         range: 0..text.len(),
         kind: "SELECT",
         fingerprint: None,
-        parameters: Arc::from([]),
+        parameters: Parameters::default(),
         bytes_in: text.len() as u64,
     };
     if let Some(place) = session.promise(facts) {
-        session.start(place, Arc::from([]), Now::read());
+        session.start(place, Arc::default(), Now::read());
     }
 }
 

@@ -13,12 +13,19 @@ pub(crate) struct CaptureLimits {
 }
 
 /// Consecutive rows as they were on the wire.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Chunk {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chunk<'a> {
     pub(crate) number: u32,
     pub(crate) first_row: u64,
     pub(crate) row_count: u32,
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: &'a [u8],
+}
+
+/// Whether rows of the same record may follow a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follow {
+    Maybe,
+    No,
 }
 
 /// Whether a row can be taken.
@@ -43,6 +50,8 @@ pub(crate) struct Capture {
     limits: CaptureLimits,
     /// Made when the chunk is no longer all there was: small results are hashed in one go.
     hasher: Option<Box<blake3::Hasher>>,
+    /// Of the only chunk there was.
+    only_digest: Option<[u8; 32]>,
     rows: u64,
     bytes: u64,
     kept_rows: u64,
@@ -56,16 +65,18 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn new(limits: CaptureLimits) -> Self {
+    /// Keeps rows in `buffer`, which is empty.
+    pub(crate) fn new(limits: CaptureLimits, buffer: Vec<u8>) -> Self {
         Self {
             limits,
             hasher: None,
+            only_digest: None,
             rows: 0,
             bytes: 0,
             kept_rows: 0,
             kept_bytes: 0,
             truncated: false,
-            chunk: Vec::new(),
+            chunk: buffer,
             chunk_rows: 0,
             chunk_number: 0,
             keeps_current: false,
@@ -176,36 +187,52 @@ impl Capture {
         }
     }
 
-    /// The rows kept since the last chunk. Only between two rows.
-    pub(crate) fn take_chunk(&mut self) -> Option<Chunk> {
+    /// The rows kept since the last chunk, to be handed on. Only between two rows.
+    pub(crate) fn chunk(&mut self, follow: Follow) -> Option<Chunk<'_>> {
         if self.chunk.is_empty() {
             return None;
         }
-        self.hash_chunk();
-        let row_count = std::mem::take(&mut self.chunk_rows);
-        let number = self.chunk_number;
-        self.chunk_number += 1;
+        if follow == Follow::No && self.hasher.is_none() {
+            self.only_digest = Some(*blake3::hash(&self.chunk).as_bytes());
+        } else {
+            self.hash_chunk();
+        }
         Some(Chunk {
-            number,
-            first_row: self.kept_rows - u64::from(row_count),
-            row_count,
-            data: std::mem::take(&mut self.chunk),
+            number: self.chunk_number,
+            first_row: self.kept_rows - u64::from(self.chunk_rows),
+            row_count: self.chunk_rows,
+            data: &self.chunk,
         })
+    }
+
+    /// The chunk was handed on, and its memory serves the next one.
+    pub(crate) fn handed_on(&mut self) {
+        self.chunk.clear();
+        self.chunk_rows = 0;
+        self.chunk_number += 1;
     }
 
     /// Gives up the rows that no chunk was made of, because the outbox will not take them.
     pub(crate) fn abandon_chunk(&mut self) {
         self.hash_chunk();
         self.kept_rows -= u64::from(std::mem::take(&mut self.chunk_rows));
-        self.kept_bytes -= std::mem::take(&mut self.chunk).len() as u64;
+        self.kept_bytes -= self.chunk.len() as u64;
+        self.chunk.clear();
         self.keeps_current = false;
         self.truncated = true;
     }
 
     /// The digest over all row messages; `None` when there were none.
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
-        let hasher = self.hasher.as_ref()?;
-        Some(*hasher.finalize().as_bytes())
+        let hasher = self.hasher.as_ref();
+        let of_several = hasher.map(|hasher| *hasher.finalize().as_bytes());
+        of_several.or(self.only_digest)
+    }
+
+    /// The memory, for the rows of another statement.
+    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
+        self.chunk.clear();
+        self.chunk
     }
 }
 
@@ -218,6 +245,18 @@ mod tests {
         max_bytes: 1_000_000_000,
     };
 
+    fn capture() -> Capture {
+        Capture::new(LIMITS, Vec::new())
+    }
+
+    /// First row, rows and bytes of the chunk that is handed on.
+    fn hand_on(capture: &mut Capture, follow: Follow) -> Option<(u64, u32, Vec<u8>)> {
+        let chunk = capture.chunk(follow)?;
+        let handed = (chunk.first_row, chunk.row_count, chunk.data.to_vec());
+        capture.handed_on();
+        Some(handed)
+    }
+
     fn row(capture: &mut Capture, bytes: &[u8]) {
         capture.begin(bytes.len());
         capture.bytes(bytes);
@@ -225,7 +264,7 @@ mod tests {
 
     #[test]
     fn counts_and_digest_go_on_when_capture_stops() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         for text in [&b"a"[..], b"bb", b"c", b"d", b"e"] {
             row(&mut capture, text);
         }
@@ -235,28 +274,36 @@ mod tests {
         );
         assert!(capture.is_truncated());
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
-        let chunk = capture.take_chunk().unwrap();
-        assert_eq!((chunk.first_row, chunk.row_count), (0, 3));
-        assert_eq!(chunk.data, b"abbc");
-        assert_eq!(capture.take_chunk(), None);
+        let handed = hand_on(&mut capture, Follow::No);
+        assert_eq!(handed, Some((0, 3, b"abbc".to_vec())));
+        assert_eq!(hand_on(&mut capture, Follow::No), None);
     }
 
     #[test]
     fn the_digest_is_that_of_all_chunks() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         row(&mut capture, b"a");
         row(&mut capture, b"bb");
-        capture.take_chunk().unwrap();
+        hand_on(&mut capture, Follow::Maybe).unwrap();
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abb").as_bytes()));
         // A text that was not understood can have several results in one record.
         row(&mut capture, b"c");
-        capture.take_chunk().unwrap();
+        hand_on(&mut capture, Follow::No).unwrap();
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abbc").as_bytes()));
     }
 
     #[test]
+    fn the_digest_of_an_only_chunk_is_that_of_its_rows() {
+        let mut capture = capture();
+        row(&mut capture, b"a");
+        hand_on(&mut capture, Follow::No).unwrap();
+        assert_eq!(capture.digest(), Some(*blake3::hash(b"a").as_bytes()));
+        assert!(capture.into_buffer().is_empty());
+    }
+
+    #[test]
     fn rows_begun_together_count_like_rows_begun_one_by_one() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         assert_eq!(capture.plain_rows().rows, 3);
         assert_eq!(capture.plain_rows().bytes, CHUNK_TARGET_BYTES);
         capture.begin_all(2, 5);
@@ -272,24 +319,24 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (14, 3, 6)
         );
-        assert_eq!(capture.take_chunk().unwrap().row_count, 3);
+        assert_eq!(hand_on(&mut capture, Follow::No).unwrap().1, 3);
     }
 
     #[test]
     fn chunks_are_numbered_and_follow_one_another() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         row(&mut capture, &vec![1; CHUNK_TARGET_BYTES]);
         assert!(capture.must_hand_on_before(0, 1));
-        capture.take_chunk().unwrap();
+        hand_on(&mut capture, Follow::Maybe).unwrap();
         assert!(!capture.must_hand_on_before(0, 1));
         row(&mut capture, b"x");
-        let chunk = capture.take_chunk().unwrap();
+        let chunk = capture.chunk(Follow::No).unwrap();
         assert_eq!((chunk.number, chunk.first_row, chunk.row_count), (1, 1, 1));
     }
 
     #[test]
     fn a_row_too_large_for_a_chunk_ends_the_capture() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         row(&mut capture, b"a");
         row(&mut capture, &vec![0; MAX_ROW_CHUNK_BYTES + 1]);
         row(&mut capture, b"c");
@@ -299,12 +346,12 @@ mod tests {
 
     #[test]
     fn no_rows_have_no_digest() {
-        assert!(Capture::new(LIMITS).digest().is_none());
+        assert!(capture().digest().is_none());
     }
 
     #[test]
     fn abandoned_rows_are_not_counted_as_kept() {
-        let mut capture = Capture::new(LIMITS);
+        let mut capture = capture();
         row(&mut capture, b"a");
         capture.abandon_chunk();
         row(&mut capture, b"b");
@@ -312,6 +359,6 @@ mod tests {
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
             (2, 0, 0)
         );
-        assert!(capture.is_truncated() && capture.take_chunk().is_none());
+        assert!(capture.is_truncated() && capture.chunk(Follow::No).is_none());
     }
 }

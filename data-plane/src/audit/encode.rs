@@ -15,6 +15,10 @@ const WIRE_VARINT: u32 = 0;
 const WIRE_BYTES: u32 = 2;
 /// Bytes of a length that is filled in afterwards; enough for 256 MiB, and no record is near that.
 const LENGTH_BYTES: usize = 4;
+/// Longest varint.
+const MAX_VARINT_BYTES: usize = 10;
+/// Smaller numbers are varints of one byte.
+const ONE_BYTE: usize = 0x80;
 
 /// The start of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +28,8 @@ pub(crate) struct Started<'a> {
     pub(crate) sequence: u64,
     pub(crate) sql: &'a str,
     pub(crate) kind: &'a str,
-    pub(crate) parameters: &'a [v1::Parameter],
+    /// Encoded, see [`super::Parameters::fields`].
+    pub(crate) parameters: &'a [u8],
     pub(crate) started_at_unix_us: i64,
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -40,9 +45,9 @@ pub(crate) struct Rows<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// The end of a statement; kept until its transaction status is known, so it owns what it says.
-#[derive(Debug, Clone)]
-pub(crate) struct Ended {
+/// The end of a statement, without its transaction status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended<'a> {
     pub(crate) query_id: Uuid,
     pub(crate) session_id: SessionId,
     pub(crate) duration_us: u64,
@@ -50,17 +55,24 @@ pub(crate) struct Ended {
     pub(crate) row_count: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    pub(crate) command_tag: String,
-    pub(crate) sqlstate: String,
-    pub(crate) error_message: String,
+    pub(crate) command_tag: &'a str,
+    pub(crate) sqlstate: &'a str,
+    pub(crate) error_message: &'a str,
     pub(crate) refusal: &'static str,
-    pub(crate) columns: std::sync::Arc<[v1::Column]>,
+    pub(crate) columns: &'a [v1::Column],
     pub(crate) rows_truncated: bool,
     pub(crate) captured_rows: u64,
     pub(crate) captured_bytes: u64,
     pub(crate) result_digest: Option<[u8; 32]>,
-    pub(crate) transaction_status: &'static str,
     pub(crate) outcome_unknown: bool,
+}
+
+/// The end of a statement that waited for its transaction status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settled<'a> {
+    /// What [`Ended::put_fields`] made.
+    pub(crate) ended: &'a [u8],
+    pub(crate) transaction_status: &'static str,
 }
 
 /// The end of a session.
@@ -96,14 +108,11 @@ impl Encode for Started<'_> {
     const FIELD: u32 = 1;
 
     fn fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 1, self.query_id.as_bytes());
-        bytes(out, 2, self.session_id.0.as_bytes());
+        ids(out, self.query_id, self.session_id);
         number(out, 3, self.sequence);
         bytes(out, 4, self.sql.as_bytes());
         bytes(out, 5, self.kind.as_bytes());
-        for parameter in self.parameters {
-            message(out, 6, |out| put_parameter(out, parameter));
-        }
+        out.extend_from_slice(self.parameters);
         signed(out, 7, self.started_at_unix_us);
         if let Some(fingerprint) = self.fingerprint {
             bytes(out, 8, &hexadecimal(fingerprint.0));
@@ -123,24 +132,11 @@ fn hexadecimal(number: u64) -> [u8; 16] {
     digits
 }
 
-fn put_parameter(out: &mut Vec<u8>, parameter: &v1::Parameter) {
-    number(out, 1, u64::from(parameter.type_oid));
-    number(out, 2, u64::from(parameter.format));
-    if let Some(value) = &parameter.value {
-        present_bytes(out, 3, value);
-    }
-    if let Some(value_bytes) = parameter.value_bytes {
-        number(out, 4, value_bytes);
-        bytes(out, 5, &parameter.value_digest);
-    }
-}
-
 impl Encode for Rows<'_> {
     const FIELD: u32 = 2;
 
     fn fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 1, self.query_id.as_bytes());
-        bytes(out, 2, self.session_id.0.as_bytes());
+        ids(out, self.query_id, self.session_id);
         number(out, 3, u64::from(self.chunk));
         number(out, 4, self.first_row);
         number(out, 5, u64::from(self.row_count));
@@ -148,12 +144,10 @@ impl Encode for Rows<'_> {
     }
 }
 
-impl Encode for Ended {
-    const FIELD: u32 = 3;
-
-    fn fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 1, self.query_id.as_bytes());
-        bytes(out, 2, self.session_id.0.as_bytes());
+impl Ended<'_> {
+    /// Appends its fields, which [`Settled`] makes an event of.
+    pub(crate) fn put_fields(&self, out: &mut Vec<u8>) {
+        ids(out, self.query_id, self.session_id);
         number(out, 3, self.duration_us);
         if let Some(first_row_us) = self.first_row_us {
             present_number(out, 4, first_row_us);
@@ -174,8 +168,16 @@ impl Encode for Ended {
         if let Some(digest) = &self.result_digest {
             bytes(out, 16, digest);
         }
-        bytes(out, 17, self.transaction_status.as_bytes());
         number(out, 18, u64::from(self.outcome_unknown));
+    }
+}
+
+impl Encode for Settled<'_> {
+    const FIELD: u32 = 3;
+
+    fn fields(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.ended);
+        bytes(out, 17, self.transaction_status.as_bytes());
     }
 }
 
@@ -203,13 +205,32 @@ impl Encode for SessionEnded<'_> {
     }
 }
 
-/// Appends a varint.
-pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(low_bits(value) | 0x80);
-        value >>= 7;
+/// Bytes of a key and a varint, to be appended at once.
+#[derive(Default)]
+struct Short {
+    bytes: [u8; 2 * MAX_VARINT_BYTES],
+    count: usize,
+}
+
+impl Short {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.count) {
+            *place = byte;
+            self.count += 1;
+        }
     }
-    out.push(low_bits(value));
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= ONE_BYTE as u64 {
+            self.push(low_bits(value) | 0x80);
+            value >>= 7;
+        }
+        self.push(low_bits(value));
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes.get(..self.count).unwrap_or_default());
+    }
 }
 
 fn low_bits(value: u64) -> u8 {
@@ -217,41 +238,78 @@ fn low_bits(value: u64) -> u8 {
 }
 
 /// Appends a number; 0 is what a reader assumes without it.
+#[inline]
 pub(crate) fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         present_number(out, field, value);
     }
 }
 
-fn present_number(out: &mut Vec<u8>, field: u32, value: u64) {
-    key(out, field, WIRE_VARINT);
-    varint(out, value);
+#[inline]
+pub(crate) fn present_number(out: &mut Vec<u8>, field: u32, value: u64) {
+    let mut short = Short::default();
+    short.varint(key(field, WIRE_VARINT));
+    short.varint(value);
+    short.append_to(out);
 }
 
+#[inline]
 fn signed(out: &mut Vec<u8>, field: u32, value: i64) {
     number(out, field, value.cast_unsigned());
 }
 
 /// Appends a text or bytes; the empty ones are what a reader assumes without it.
+#[inline]
 pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     if !value.is_empty() {
         present_bytes(out, field, value);
     }
 }
 
-fn present_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    key(out, field, WIRE_BYTES);
-    varint(out, value.len() as u64);
+#[inline]
+pub(crate) fn present_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    let key = key(field, WIRE_BYTES);
+    match (u8::try_from(key), u8::try_from(value.len())) {
+        (Ok(key @ 0..0x80), Ok(length @ 0..0x80)) => out.extend_from_slice(&[key, length]),
+        _ => {
+            let mut short = Short::default();
+            short.varint(key);
+            short.varint(value.len() as u64);
+            short.append_to(out);
+        }
+    }
     out.extend_from_slice(value);
 }
 
-fn key(out: &mut Vec<u8>, field: u32, wire_type: u32) {
-    varint(out, u64::from(field << 3 | wire_type));
+/// Appends what the events of statements begin with: the ids of the statement and of its session, fields 1 and 2.
+fn ids(out: &mut Vec<u8>, query_id: Uuid, session_id: SessionId) {
+    const ID_BYTES: u8 = 16;
+    let mut fields = [0; 2 * (2 + ID_BYTES as usize)];
+    let (first, second) = fields.split_at_mut(2 + usize::from(ID_BYTES));
+    for (place, number, id) in [(first, 1, query_id), (second, 2, session_id.0)] {
+        let head = [
+            u8::try_from(key(number, WIRE_BYTES)).unwrap_or_default(),
+            ID_BYTES,
+        ];
+        if let Some((to, rest)) = place.split_first_chunk_mut() {
+            *to = head;
+            rest.copy_from_slice(id.as_bytes());
+        }
+    }
+    out.extend_from_slice(&fields);
+}
+
+#[inline]
+fn key(field: u32, wire_type: u32) -> u64 {
+    u64::from(field << 3 | wire_type)
 }
 
 /// Appends a message whose length is known afterwards.
+#[inline]
 pub(crate) fn message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    key(out, field, WIRE_BYTES);
+    let mut short = Short::default();
+    short.varint(key(field, WIRE_BYTES));
+    short.append_to(out);
     let length_at = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     content(out);

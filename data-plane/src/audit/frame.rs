@@ -31,18 +31,13 @@ pub(crate) struct Header {
 
 impl Header {
     pub(crate) fn encode(self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
-        let parts: [&[u8]; 5] = [
+        joined([
             &self.sealed_bytes.to_be_bytes(),
             &self.counter.to_be_bytes(),
             &self.first_sequence.to_be_bytes(),
             &self.record_count.to_be_bytes(),
             &self.sent_bytes.to_be_bytes(),
-        ];
-        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
-        }
-        bytes
+        ])
     }
 
     /// Reads a header; `None` when it cannot be one.
@@ -172,13 +167,25 @@ impl FrameKey {
         segment: u32,
         header: &[u8; HEADER_BYTES],
     ) -> Aad<[u8; 16 + 4 + HEADER_BYTES]> {
-        let mut data = [0; 16 + 4 + HEADER_BYTES];
-        let parts: [&[u8]; 3] = [self.run_id.0.as_bytes(), &segment.to_be_bytes(), header];
-        for (to, from) in data.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
-        }
-        Aad::from(data)
+        Aad::from(joined([
+            self.run_id.0.as_bytes(),
+            &segment.to_be_bytes(),
+            header,
+        ]))
     }
+}
+
+/// The parts one behind the other; they have `N` bytes together.
+fn joined<const N: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    for part in parts {
+        if let Some(place) = bytes.get_mut(at..at + part.len()) {
+            place.copy_from_slice(part);
+        }
+        at += part.len();
+    }
+    bytes
 }
 
 fn nonce(counter: u64) -> Nonce {

@@ -8,6 +8,7 @@ pub(crate) mod folder;
 pub(crate) mod frame;
 mod notes;
 pub(crate) mod outbox;
+mod parameters;
 mod query_id;
 pub(crate) mod reader;
 pub(crate) mod recorder;
@@ -17,4 +18,5 @@ pub(crate) mod window;
 mod writer;
 
 pub(crate) use outbox::{Outbox, Reservation};
+pub(crate) use parameters::{Parameter, Parameters};
 pub(crate) use recorder::{Recorder, StatementFacts};

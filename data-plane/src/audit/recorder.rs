@@ -8,9 +8,9 @@ use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
 use super::Outbox;
-pub(crate) use super::capture::ChunkRoom;
 use super::capture::{Capture, CaptureLimits, PlainRows};
-use super::encode::{Ended, Rows, SessionEnded, Started};
+pub(crate) use super::capture::{ChunkRoom, Follow};
+use super::encode::{Ended, Rows, SessionEnded, Settled, Started};
 use super::query_id::query_id;
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
 use crate::clock::Now;
@@ -20,6 +20,9 @@ use crate::policy::quota::Used;
 /// Rows for which every statement has a promised place, so that one with a short answer ends even when the outbox is
 /// full: nobody waits for what has been done already.
 const PROMISED_ROW_BYTES: usize = 4096;
+
+/// Memory that a session without a statement keeps for the next one, twice.
+const MAX_IDLE_BYTES: usize = 512;
 
 /// The statement the target works on.
 #[derive(Debug)]
@@ -51,8 +54,11 @@ pub(crate) struct Recorder {
     limits: CaptureLimits,
     level: AuditLevel,
     running: Option<Running>,
-    /// The end of the last statement, kept for the transaction status that `ReadyForQuery` may bring.
-    ended: Option<Ended>,
+    /// The end of the last statement, encoded, kept for the transaction status that `ReadyForQuery` may bring. Empty when
+    /// there is none.
+    ended: Vec<u8>,
+    /// Memory for the rows of the next statement.
+    rows: Vec<u8>,
     totals: Totals,
     /// Number of the statement that was announced last, if all before it run.
     announced_sequence: u64,
@@ -78,7 +84,8 @@ impl Recorder {
             limits,
             level,
             running: None,
-            ended: None,
+            ended: Vec::new(),
+            rows: Vec::new(),
             totals: Totals::default(),
             announced_sequence: 0,
             last_started: 0,
@@ -124,7 +131,7 @@ impl Recorder {
             sequence,
             sql: facts.sql(),
             kind: facts.kind,
-            parameters: &facts.parameters,
+            parameters: facts.parameters.fields(),
             started_at_unix_us: now.unix_us,
             fingerprint: facts.fingerprint,
         }
@@ -177,7 +184,7 @@ impl Recorder {
             bytes_in: place.facts.bytes_in,
             bytes_out: 0,
             columns,
-            capture: Capture::new(self.limits),
+            capture: Capture::new(self.limits, std::mem::take(&mut self.rows)),
             place,
         });
     }
@@ -209,7 +216,7 @@ impl Recorder {
             ChunkRoom::Ready
         } else if pending > 0 {
             ChunkRoom::HandOnFirst
-        } else if self.hand_on_chunk(0) {
+        } else if self.hand_on_chunk(0, Follow::Maybe) {
             ChunkRoom::Ready
         } else {
             ChunkRoom::OutboxFull
@@ -270,12 +277,13 @@ impl Recorder {
         }
     }
 
-    /// Whether the running statement can end: the rest of its rows must find room in the outbox.
-    pub(crate) fn can_end(&mut self) -> bool {
-        self.hand_on_chunk(PROMISED_ROW_BYTES)
+    /// Whether the running statement can end, or one of several results that it stands for: the rest of the rows must
+    /// find room in the outbox.
+    pub(crate) fn can_end(&mut self, follow: Follow) -> bool {
+        self.hand_on_chunk(PROMISED_ROW_BYTES, follow)
     }
 
-    fn hand_on_chunk(&mut self, promised: usize) -> bool {
+    fn hand_on_chunk(&mut self, promised: usize, follow: Follow) -> bool {
         let Some(running) = &mut self.running else {
             return true;
         };
@@ -290,22 +298,23 @@ impl Recorder {
         {
             return false;
         }
-        if let Some(chunk) = running.capture.take_chunk() {
+        if let Some(chunk) = running.capture.chunk(follow) {
             self.last_rows = self.outbox.push(&Rows {
                 query_id: running.query_id,
                 session_id: self.session_id,
                 chunk: chunk.number,
                 first_row: chunk.first_row,
                 row_count: chunk.row_count,
-                data: &chunk.data,
+                data: chunk.data,
             });
+            running.capture.handed_on();
             self.is_unwritten |= self.level == AuditLevel::Strict;
         }
         true
     }
 
     /// Ends the running statement. Rows that no chunk was made of are given up: ask [`Recorder::can_end`] before.
-    pub(crate) fn end(&mut self, outcome: Outcome, now: Now) {
+    pub(crate) fn end(&mut self, outcome: Outcome<'_>, now: Now) {
         let Some(mut running) = self.running.take() else {
             return;
         };
@@ -317,7 +326,7 @@ impl Recorder {
             running.capture.abandon_chunk();
         }
         let result_digest = running.capture.digest();
-        self.ended = Some(Ended {
+        let ended = Ended {
             query_id: running.query_id,
             session_id: self.session_id,
             duration_us: now.micros_since(running.started),
@@ -325,40 +334,54 @@ impl Recorder {
             row_count: running.capture.rows(),
             bytes_in: running.bytes_in,
             bytes_out: running.bytes_out,
-            command_tag: outcome.command_tag,
-            sqlstate: outcome.sqlstate,
-            error_message: outcome.error_message,
+            command_tag: &outcome.command_tag,
+            sqlstate: &outcome.sqlstate,
+            error_message: &outcome.error_message,
             refusal: outcome.refusal.unwrap_or_default(),
-            columns: running.columns,
+            columns: &running.columns,
             rows_truncated: running.capture.is_truncated(),
             captured_rows: running.capture.kept_rows(),
             captured_bytes: running.capture.kept_bytes(),
             result_digest,
-            transaction_status: "",
             outcome_unknown: outcome.unknown,
-        });
+        };
+        self.ended.clear();
+        ended.put_fields(&mut self.ended);
         drop(running.place);
+        let rows = running.capture.into_buffer();
+        if rows.capacity() <= MAX_IDLE_BYTES {
+            self.rows = rows;
+        }
     }
 
     /// Records a statement that the target finished with, or never saw, as one event.
-    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome, now: Now) {
-        self.start(place, Arc::from([]), now);
+    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
+        self.start(place, Arc::default(), now);
         self.end(outcome, now);
     }
 
     /// The transaction status behind the last statement.
     pub(crate) fn ready(&mut self, status: TransactionStatus) {
-        if let Some(ended) = &mut self.ended {
-            ended.transaction_status = status.as_str();
-        }
-        self.flush_end();
+        self.push_end(status.as_str());
     }
 
     /// Stops waiting for a transaction status.
     pub(crate) fn flush_end(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.outbox.push(&ended);
-            self.is_unwritten |= self.level == AuditLevel::Strict;
+        self.push_end("");
+    }
+
+    fn push_end(&mut self, transaction_status: &'static str) {
+        if self.ended.is_empty() {
+            return;
+        }
+        self.outbox.push(&Settled {
+            ended: &self.ended,
+            transaction_status,
+        });
+        self.is_unwritten |= self.level == AuditLevel::Strict;
+        self.ended.clear();
+        if self.ended.capacity() > MAX_IDLE_BYTES {
+            self.ended = Vec::new();
         }
     }
 

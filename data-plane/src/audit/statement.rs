@@ -1,13 +1,13 @@
 //! A statement on its way into the record: what is known before it runs, its promised place, and how it ended.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use pglens_policy::Fingerprint;
-use pglens_rpc::v1;
 use uuid::Uuid;
 
-use super::Reservation;
+use super::{Parameters, Reservation};
 use crate::metrics::StatementOutcome;
 
 /// What start and end of a statement take besides its text and parameters; columns and error text are bounded.
@@ -24,7 +24,7 @@ pub(crate) struct StatementFacts {
     pub(crate) range: Range<usize>,
     pub(crate) kind: &'static str,
     pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) parameters: Arc<[v1::Parameter]>,
+    pub(crate) parameters: Parameters,
     /// Bytes the client sent for it.
     pub(crate) bytes_in: u64,
 }
@@ -35,17 +35,13 @@ impl StatementFacts {
     }
 
     pub(crate) fn record_bytes(&self) -> usize {
-        let of_parameter =
-            |parameter: &v1::Parameter| 16 + parameter.value.as_ref().map_or(0, Vec::len);
-        self.range.len()
-            + self.parameters.iter().map(of_parameter).sum::<usize>()
-            + STATEMENT_OVERHEAD_BYTES
+        self.range.len() + self.parameters.fields().len() + STATEMENT_OVERHEAD_BYTES
     }
 
     /// Cut to what fits into any record, for a statement that was refused.
     pub(crate) fn shortened(mut self) -> Self {
         if self.record_bytes() > MAX_REFUSED_BYTES {
-            self.parameters = Arc::from([]);
+            self.parameters = Parameters::default();
             let end = self.range.end.min(self.range.start + MAX_REFUSED_BYTES);
             self.range.end = self.text.floor_char_boundary(end);
         }
@@ -78,29 +74,41 @@ impl Drop for Promised {
 
 /// How a statement ended.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Outcome {
-    pub(crate) command_tag: String,
-    pub(crate) sqlstate: String,
-    pub(crate) error_message: String,
+pub(crate) struct Outcome<'a> {
+    pub(crate) command_tag: Cow<'a, str>,
+    pub(crate) sqlstate: Cow<'a, str>,
+    pub(crate) error_message: Cow<'a, str>,
     /// Name of the rule that refused it.
     pub(crate) refusal: Option<&'static str>,
     pub(crate) unknown: bool,
 }
 
-impl Outcome {
-    pub(crate) fn completed(command_tag: &[u8]) -> Self {
+impl<'a> Outcome<'a> {
+    pub(crate) fn completed(command_tag: &'a [u8]) -> Self {
         Self {
-            command_tag: String::from_utf8_lossy(command_tag).into_owned(),
+            command_tag: String::from_utf8_lossy(command_tag),
             ..Self::default()
         }
     }
 
-    pub(crate) fn failed(sqlstate: &[u8], message: &[u8]) -> Self {
+    pub(crate) fn failed(sqlstate: &'a [u8], message: &'a [u8]) -> Self {
         let message = message.get(..MAX_ERROR_MESSAGE_BYTES).unwrap_or(message);
         Self {
-            sqlstate: String::from_utf8_lossy(sqlstate).into_owned(),
-            error_message: String::from_utf8_lossy(message).into_owned(),
+            sqlstate: String::from_utf8_lossy(sqlstate),
+            error_message: String::from_utf8_lossy(message),
             ..Self::default()
+        }
+    }
+
+    /// To be kept while more messages come.
+    pub(crate) fn into_owned(self) -> Outcome<'static> {
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Outcome {
+            command_tag: owned(self.command_tag),
+            sqlstate: owned(self.sqlstate),
+            error_message: owned(self.error_message),
+            refusal: self.refusal,
+            unknown: self.unknown,
         }
     }
 

@@ -23,7 +23,10 @@ impl Activity {
     /// A statement is on its way to the target.
     pub(crate) fn begin(&self, now: Instant) {
         // One that waits behind another begins when the target turns to it.
-        let (idle, began) = (0, process_us(now));
+        let (idle, began) = match self.began_us.load(Ordering::Relaxed) {
+            0 => (0, process_us(now)),
+            _busy => return,
+        };
         let order = (Ordering::SeqCst, Ordering::Relaxed);
         let _was_busy = self
             .began_us

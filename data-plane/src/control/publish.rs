@@ -23,10 +23,10 @@ use crate::audit::window::{Batch, BatchLimit};
 
 const LIMITS: BatchLimits = BatchLimits {
     // COPY into storage gains little beyond this many rows.
-    max_records: 1000,
+    max_records: 4000,
     max_bytes: MAX_BATCH_BYTES,
     // What a record may lag behind its statement when the proxy has little to do.
-    max_age: Duration::from_millis(10),
+    max_age: Duration::from_millis(100),
 };
 const BATCH: BatchLimit = BatchLimit {
     records: LIMITS.max_records,

@@ -90,10 +90,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A counted list of format codes or the like.
-    pub(crate) fn u16_list(&mut self) -> Result<Vec<u16>, MalformedMessage> {
-        let count = self.u16()?;
-        (0..count).map(|_| self.u16()).collect()
+    /// What lies between this place and `later` in the same message.
+    pub(crate) fn before(&self, later: &Self) -> &'a [u8] {
+        let count = self.rest.len().saturating_sub(later.rest.len());
+        self.rest.get(..count).unwrap_or_default()
     }
 
     pub(crate) fn rest(&mut self) -> &'a [u8] {

@@ -3,10 +3,12 @@
 //! Texts and names stay bytes: they are in the client's encoding. PostgreSQL manual, section "Message Formats".
 
 mod large_bind;
+mod lists;
 
 use crate::fields::{Fields, MalformedMessage, put_count, put_cstr, put_message};
 
 pub use large_bind::{BindHead, BindPiece, BindValues};
+pub use lists::{Formats, Values};
 
 /// Type bytes of the messages a client sends.
 pub mod tag {
@@ -87,18 +89,18 @@ impl<'a> Parse<'a> {
 }
 
 /// `Bind`: a portal made of a prepared statement and values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bind<'a> {
     /// Name of the portal; empty for the unnamed one.
     pub portal: &'a [u8],
     /// Name of the prepared statement.
     pub statement: &'a [u8],
-    /// Formats of the values: none (all text), one for all, or one for each.
-    pub parameter_formats: Vec<u16>,
-    /// The values; `None` is NULL.
-    pub parameters: Vec<Option<&'a [u8]>>,
-    /// Formats of the result columns: none (all text), one for all, or one for each.
-    pub result_formats: Vec<u16>,
+    /// Formats of the values.
+    pub parameter_formats: Formats<'a>,
+    /// The values.
+    pub parameters: Values<'a>,
+    /// Formats of the result columns.
+    pub result_formats: Formats<'a>,
 }
 
 impl<'a> Bind<'a> {
@@ -109,12 +111,9 @@ impl<'a> Bind<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, MalformedMessage> {
         let mut fields = Fields::new("Bind", payload);
         let (portal, statement) = (fields.cstr()?, fields.cstr()?);
-        let parameter_formats = fields.u16_list()?;
-        let count = fields.u16()?;
-        let parameters = (0..count)
-            .map(|_| fields.value())
-            .collect::<Result<_, _>>()?;
-        let result_formats = fields.u16_list()?;
+        let parameter_formats = Formats::read(&mut fields)?;
+        let parameters = Values::read(&mut fields)?;
+        let result_formats = Formats::read(&mut fields)?;
         fields.end()?;
         Ok(Self {
             portal,
@@ -124,12 +123,6 @@ impl<'a> Bind<'a> {
             result_formats,
         })
     }
-}
-
-/// A counted list of formats; `None` when it is not one.
-#[must_use]
-pub fn format_list(bytes: &[u8]) -> Option<Vec<u16>> {
-    Fields::new("Bind", bytes).u16_list().ok()
 }
 
 /// The format of item `index` in a list of none, one for all, or one for each.
@@ -192,14 +185,14 @@ impl<'a> Execute<'a> {
 }
 
 /// `FunctionCall`: calls a function by its object id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionCall<'a> {
     /// Object id of the function.
     pub function: u32,
-    /// Formats of the arguments: none, one for all, or one for each.
-    pub argument_formats: Vec<u16>,
-    /// The arguments; `None` is NULL.
-    pub arguments: Vec<Option<&'a [u8]>>,
+    /// Formats of the arguments.
+    pub argument_formats: Formats<'a>,
+    /// The arguments.
+    pub arguments: Values<'a>,
     /// Format of the result.
     pub result_format: u16,
 }
@@ -212,11 +205,8 @@ impl<'a> FunctionCall<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, MalformedMessage> {
         let mut fields = Fields::new("FunctionCall", payload);
         let function = fields.u32()?;
-        let argument_formats = fields.u16_list()?;
-        let count = fields.u16()?;
-        let arguments = (0..count)
-            .map(|_| fields.value())
-            .collect::<Result<_, _>>()?;
+        let argument_formats = Formats::read(&mut fields)?;
+        let arguments = Values::read(&mut fields)?;
         let result_format = fields.u16()?;
         fields.end()?;
         Ok(Self {

@@ -1,6 +1,7 @@
 //! What is written is what protobuf reads.
 
 use super::*;
+use crate::audit::{Parameter, Parameters};
 use pglens_rpc::v1::record::Event;
 use prost::Message;
 
@@ -17,19 +18,19 @@ const SESSION: SessionId = SessionId(Uuid::from_u128(2));
 #[test]
 fn a_start_is_read_as_it_was_written() {
     let parameters = [
-        v1::Parameter {
+        Parameter {
             type_oid: 23,
             format: 1,
-            value: Some(vec![0; 300]),
-            value_bytes: Some(1 << 30),
-            value_digest: vec![7; 32],
+            value: Some(&[0; 300]),
+            whole: Some((1 << 30, [7; 32])),
         },
-        v1::Parameter::default(),
-        v1::Parameter {
-            value: Some(Vec::new()),
+        Parameter::default(),
+        Parameter {
+            value: Some(b""),
             ..Default::default()
         },
     ];
+    let parameters = Parameters::new(parameters.into_iter());
     let sql = "select 'ä' ".repeat(100_000);
     let started = Started {
         query_id: ID,
@@ -37,7 +38,7 @@ fn a_start_is_read_as_it_was_written() {
         sequence: u64::MAX,
         sql: &sql,
         kind: "SELECT",
-        parameters: &parameters,
+        parameters: parameters.fields(),
         started_at_unix_us: -1,
         fingerprint: None,
     };
@@ -47,7 +48,20 @@ fn a_start_is_read_as_it_was_written() {
         sequence: u64::MAX,
         sql: sql.clone(),
         kind: "SELECT".to_owned(),
-        parameters: parameters.to_vec(),
+        parameters: vec![
+            v1::Parameter {
+                type_oid: 23,
+                format: 1,
+                value: Some(vec![0; 300]),
+                value_bytes: Some(1 << 30),
+                value_digest: vec![7; 32],
+            },
+            v1::Parameter::default(),
+            v1::Parameter {
+                value: Some(Vec::new()),
+                ..Default::default()
+            },
+        ],
         started_at_unix_us: -1,
         fingerprint: String::new(),
     };
@@ -72,17 +86,22 @@ fn an_end_is_read_as_it_was_written() {
         row_count: 2,
         bytes_in: 3,
         bytes_out: 4,
-        command_tag: "SELECT 2".to_owned(),
-        sqlstate: "22012".to_owned(),
-        error_message: "x".repeat(200),
+        command_tag: "SELECT 2",
+        sqlstate: "22012",
+        error_message: &"x".repeat(200),
         refusal: "r",
-        columns: vec![column.clone(), v1::Column::default()].into(),
+        columns: &[column.clone(), v1::Column::default()],
         rows_truncated: true,
         captured_rows: 5,
         captured_bytes: 6,
         result_digest: Some([9; 32]),
-        transaction_status: "T",
         outcome_unknown: true,
+    };
+    let mut fields = Vec::new();
+    ended.put_fields(&mut fields);
+    let settled = Settled {
+        ended: &fields,
+        transaction_status: "T",
     };
     let expected = v1::StatementEnded {
         query_id: ID.as_bytes().to_vec(),
@@ -104,7 +123,7 @@ fn an_end_is_read_as_it_was_written() {
         transaction_status: "T".to_owned(),
         outcome_unknown: true,
     };
-    assert_eq!(read(&ended), Event::StatementEnded(expected));
+    assert_eq!(read(&settled), Event::StatementEnded(expected));
 }
 
 #[test]

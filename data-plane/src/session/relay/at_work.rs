@@ -1,11 +1,12 @@
 //! Which statement the target is at, and what becomes of those it never told the end of.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ending::{Cancel, Ending};
 use super::engine::Engine;
 use super::exchange::Expected;
-use crate::audit::recorder::Outcome;
+use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 
 impl Engine {
@@ -16,9 +17,9 @@ impl Engine {
         }
         match self.exchange.statement_at_work() {
             Some(Expected::Query(query)) if query.refused.is_none() => {
-                if let Some(place) = query.statements.pop_front() {
+                if let Some(place) = query.statements.pop() {
                     self.activity.turn(now.instant);
-                    self.recorder.start(place, Arc::from([]), now);
+                    self.recorder.start(place, Arc::default(), now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
             }
@@ -38,7 +39,7 @@ impl Engine {
     pub(super) fn announce(&mut self, now: Now) {
         match self.exchange.newest() {
             Some(Expected::Query(query)) => {
-                for place in &mut query.statements {
+                for place in query.statements.iter_mut().rev() {
                     self.recorder.announce(place, now);
                 }
             }
@@ -55,18 +56,18 @@ impl Engine {
     pub(crate) fn finish(&mut self, ending: &Ending, now: Now) {
         let error = ending.error.as_ref();
         let outcome = Outcome {
-            sqlstate: error.map_or_else(String::new, |error| error.sqlstate.to_string()),
-            error_message: error.map_or_else(String::new, |error| error.message.to_string()),
+            sqlstate: error.map_or(Cow::Borrowed(""), |error| Cow::Borrowed(&error.sqlstate)),
+            error_message: error.map_or(Cow::Borrowed(""), |error| Cow::Borrowed(&error.message)),
             unknown: true,
             ..Outcome::default()
         };
-        self.recorder.can_end();
+        self.recorder.can_end(Follow::No);
         self.recorder.end(outcome.clone(), now);
         let unanswered: Vec<_> = self.exchange.drain().collect();
         for expected in unanswered {
             match expected {
                 Expected::Query(query) if query.refused.is_none() => {
-                    for place in query.statements {
+                    for place in query.statements.into_iter().rev() {
                         self.recorder.start_and_end(place, outcome.clone(), now);
                     }
                 }
@@ -90,6 +91,6 @@ impl Engine {
 
     /// Whether the rows of the running statement can be handed on, so that the session can end without losing any.
     pub(crate) fn can_finish(&mut self) -> bool {
-        self.recorder.can_end()
+        self.recorder.can_end(Follow::Maybe)
     }
 }

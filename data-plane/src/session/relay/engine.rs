@@ -10,10 +10,10 @@ use pglens_wire::frame::FrameScanner;
 
 use super::described::LastDescription;
 use super::ending::Ending;
-use super::exchange::{Exchange, Refused};
+use super::exchange::{Exchange, Places, Refused};
+use super::facts::Statements;
 use super::large_bind::LargeBind;
 use super::watchdog::Running;
-use crate::audit::recorder::Promised;
 use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::activity::Activity;
@@ -119,7 +119,7 @@ pub(crate) struct Engine {
 
 /// Whether a message may go on, and as what.
 pub(crate) enum Admission {
-    Forward(Vec<Promised>),
+    Forward(Places),
     Refuse(Box<Refused>),
     Wait(Wait),
 }
@@ -219,8 +219,8 @@ impl Engine {
     /// is what is recorded when they are refused, together.
     pub(super) fn admit(
         &mut self,
-        statements: Vec<StatementFacts>,
-        whole: StatementFacts,
+        statements: Statements,
+        whole: impl FnOnce() -> StatementFacts,
         verdict: Result<(), pglens_policy::Refusal>,
         now: Now,
     ) -> Admission {
@@ -237,7 +237,7 @@ impl Engine {
             false => verdict,
         };
         if let Err(refusal) = verdict {
-            return self.refuse(refusal, Some(whole), now);
+            return self.refuse(refusal, Some(whole()), now);
         }
         if !self.recorder.may_admit() {
             if self.client_waits(Wait::Room, now) {
@@ -250,22 +250,21 @@ impl Engine {
         match self.quota.take_queries(count, now.instant) {
             Taken::Yes => {}
             Taken::Spent => {
-                return self.refuse(judge::queries_spent(self.judge.grant()), Some(whole), now);
+                let refusal = judge::queries_spent(self.judge.grant());
+                return self.refuse(refusal, Some(whole()), now);
             }
-            Taken::Withheld => return self.refuse(judge::queries_withheld(), Some(whole), now),
+            Taken::Withheld => {
+                return self.refuse(judge::queries_withheld(), Some(whole()), now);
+            }
             Taken::NotYet if self.client_waits(Wait::Quota, now) => {
                 return Admission::Wait(Wait::Quota);
             }
             Taken::NotYet => {
                 self.quota.forget_need();
-                return self.refuse(judge::queries_unavailable(), Some(whole), now);
+                return self.refuse(judge::queries_unavailable(), Some(whole()), now);
             }
         }
-        let places: Option<Vec<_>> = statements
-            .into_iter()
-            .map(|facts| self.recorder.promise(facts))
-            .collect();
-        if let Some(places) = places {
+        if let Some(places) = self.promise(statements) {
             self.client_wait = None;
             return Admission::Forward(places);
         }
@@ -274,6 +273,15 @@ impl Engine {
             return Admission::Wait(Wait::Room);
         }
         self.refuse(judge::no_room(), None, now)
+    }
+
+    /// Places for all of them, the last one first, or none.
+    fn promise(&self, statements: Statements) -> Option<Places> {
+        let mut places = Places::new();
+        for facts in statements.into_iter().rev() {
+            places.push(self.recorder.promise(facts)?);
+        }
+        Some(places)
     }
 
     /// Refuses a message; its record needs a place too, unless that is what is missing.

@@ -4,19 +4,19 @@ use pglens_wire::backend::ErrorFields;
 
 use super::ending::statement_timeout;
 use super::engine::{CopyIn, Engine};
-use super::exchange::Expected;
+use super::exchange::{Expected, Refused};
 use super::facts;
 use super::from_target::Reply;
 use super::output::Passage;
 use crate::audit::StatementFacts;
-use crate::audit::recorder::Outcome;
+use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 use crate::session::report::ClientError;
 
 impl Engine {
     pub(super) fn error(&mut self, payload: &[u8], now: Now, out: &mut Passage<'_>) -> Reply {
         let fields = ErrorFields::read(payload);
-        if self.recorder.is_running() && !self.recorder.can_end() {
+        if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
             return Reply::Wait;
         }
         self.copy_in = CopyIn::No;
@@ -29,8 +29,9 @@ impl Engine {
         let reply = match refused {
             Some(refused) => {
                 refused.error.put_error(out.put());
-                let outcome = refused.outcome();
-                if let Some(place) = refused.place {
+                let Refused { error, rule, place } = *refused;
+                if let Some(place) = place {
+                    let outcome = Refused::outcome(&error, rule);
                     self.recorder.start_and_end(place, outcome, now);
                 }
                 Reply::Replaced

@@ -4,10 +4,12 @@
 //! completely. After an error in the extended protocol it discards everything up to the next Sync, and so does the
 //! queue. PostgreSQL manual, sections "Extended Query" and "Pipelining".
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pglens_rpc::v1;
+use smallvec::SmallVec;
 
 use super::prepared::{Names, Portal, Prepared};
 use crate::audit::recorder::{Outcome, Promised};
@@ -20,6 +22,9 @@ const MAX_EXPECTED: usize = 1024;
 /// Room for messages without a reply that a session keeps while there are none.
 const KEPT_EXPECTED: usize = 16;
 
+/// Places of the statements of one message, hardly ever more than one.
+pub(crate) type Places = SmallVec<[Promised; 1]>;
+
 /// A message for which the target was given a substitute that it must reject.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -30,11 +35,11 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    pub(crate) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome<'a>(error: &'a ClientError, rule: &'static str) -> Outcome<'a> {
         Outcome {
-            sqlstate: self.error.sqlstate.clone().into_owned(),
-            error_message: self.error.message.clone().into_owned(),
-            refusal: Some(self.rule),
+            sqlstate: Cow::Borrowed(&error.sqlstate),
+            error_message: Cow::Borrowed(&error.message),
+            refusal: Some(rule),
             ..Outcome::default()
         }
     }
@@ -43,13 +48,13 @@ impl Refused {
 /// A simple query: one record for each statement that ran.
 #[derive(Debug, Default)]
 pub(crate) struct QueryReply {
-    /// Those the target has not turned to yet.
-    pub(crate) statements: VecDeque<Promised>,
+    /// Those the target has not turned to yet, the next one last.
+    pub(crate) statements: Places,
     /// The text was not understood: how many statements there are is not known, and one record stands for all.
     pub(crate) open_ended: bool,
     /// What the target said last, if `open_ended`.
-    pub(crate) outcome: Option<Outcome>,
-    pub(crate) refused: Option<Refused>,
+    pub(crate) outcome: Option<Box<Outcome<'static>>>,
+    pub(crate) refused: Option<Box<Refused>>,
 }
 
 impl QueryReply {
@@ -67,14 +72,14 @@ pub(crate) struct StatementReply {
     pub(crate) place: Option<Promised>,
     /// What is executed; its columns may be described only after the Execute was sent.
     pub(crate) portal: Option<Arc<Portal>>,
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<Box<Refused>>,
 }
 
 impl StatementReply {
     /// The columns of the result, as far as they are known by now.
     pub(crate) fn columns(&self) -> Arc<[v1::Column]> {
         let portal = self.portal.as_ref();
-        portal.map_or_else(|| Arc::from([]), |portal| portal.columns())
+        portal.map_or_else(Arc::default, |portal| portal.columns())
     }
 }
 
@@ -86,13 +91,13 @@ pub(crate) enum Expected {
         name: Box<[u8]>,
         statement: Arc<Prepared>,
         before: Option<Arc<Prepared>>,
-        refused: Option<Refused>,
+        refused: Option<Box<Refused>>,
     },
     Bind {
         portal: Box<[u8]>,
         bound: Option<Arc<Portal>>,
         before: Option<Arc<Portal>>,
-        refused: Option<Refused>,
+        refused: Option<Box<Refused>>,
     },
     DescribeStatement(Option<Arc<Prepared>>),
     DescribePortal(Option<Arc<Portal>>),
@@ -115,7 +120,7 @@ impl Expected {
         !matches!(self, Self::Query(_) | Self::FunctionCall(_) | Self::Sync)
     }
 
-    pub(crate) fn refused(&mut self) -> Option<&mut Option<Refused>> {
+    pub(crate) fn refused(&mut self) -> Option<&mut Option<Box<Refused>>> {
         match self {
             Self::Query(QueryReply { refused, .. })
             | Self::Parse { refused, .. }

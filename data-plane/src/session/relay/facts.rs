@@ -3,12 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use pglens_policy::{Analysis, StatementKind};
-use pglens_rpc::v1;
-use pglens_wire::frontend::{Bind, FunctionCall, format_at};
+use pglens_wire::frontend::{Bind, Formats, FunctionCall, Values};
+use smallvec::{SmallVec, smallvec};
 
-use super::prepared::{Portal, Prepared};
-use crate::audit::StatementFacts;
+use super::prepared::{Portal, Prepared, ResultFormats};
+use crate::audit::{Parameter, Parameters, StatementFacts};
 use crate::policy::substitute::SHOW_GRANT;
+
+/// What is recorded of the statements of one message, hardly ever more than one.
+pub(super) type Statements = SmallVec<[StatementFacts; 1]>;
 
 /// One entry for each statement of a simple query; the message's bytes are counted with the first. The text is longer by
 /// `longer_by` bytes than the one that was analysed: see [`pglens_policy::Judged`].
@@ -16,11 +19,11 @@ pub(super) fn of_each(
     (text, analysis): (&Arc<str>, &Analysis),
     longer_by: usize,
     bytes_in: u64,
-) -> Vec<StatementFacts> {
+) -> Statements {
     if analysis.statements.is_empty() {
-        return vec![whole(text, analysis, bytes_in)];
+        return smallvec![whole(text, analysis, bytes_in)];
     }
-    let mut statements: Vec<_> = analysis
+    let mut statements: Statements = analysis
         .statements
         .iter()
         .map(|statement| StatementFacts {
@@ -28,7 +31,7 @@ pub(super) fn of_each(
             range: statement.range.start..statement.range.end + longer_by,
             kind: statement.kind.as_str(),
             fingerprint: statement.fingerprint,
-            parameters: Arc::from([]),
+            parameters: Parameters::default(),
             bytes_in: 0,
         })
         .collect();
@@ -69,7 +72,7 @@ pub(super) fn whole(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Stat
             None => "MULTIPLE",
         },
         fingerprint: only.and_then(|only| only.fingerprint),
-        parameters: Arc::from([]),
+        parameters: Parameters::default(),
         bytes_in,
     }
 }
@@ -79,7 +82,7 @@ pub(super) fn of_portal(portal: &Portal, frame_bytes: usize) -> StatementFacts {
     let statement = &portal.statement;
     let bytes_in = (frame_bytes + portal.parameter_bytes) as u64;
     StatementFacts {
-        parameters: Arc::clone(&portal.parameters),
+        parameters: portal.parameters.clone(),
         ..whole_of(
             &statement.text,
             &statement.analysis,
@@ -111,53 +114,48 @@ fn not_analysed(text: String) -> Arc<Prepared> {
 pub(super) fn unseen_portal(name: &[u8]) -> Portal {
     Portal {
         statement: unseen("portal", name),
-        parameters: Arc::from([]),
+        parameters: Parameters::default(),
         parameter_bytes: 0,
         kept_bytes: 0,
-        result_formats: Vec::new(),
+        result_formats: ResultFormats::new(),
         columns: OnceLock::new(),
     }
 }
 
 pub(super) fn portal(bind: &Bind<'_>, statement: Arc<Prepared>, parameter_bytes: usize) -> Portal {
-    let parameters = bind
-        .parameters
-        .iter()
-        .enumerate()
-        .map(|(index, value)| v1::Parameter {
-            type_oid: statement.parameter_type(index),
-            format: u32::from(format_at(&bind.parameter_formats, index)),
-            value: value.map(<[u8]>::to_vec),
-            ..Default::default()
-        });
+    let type_of = |index| statement.parameter_type(index);
     Portal {
-        parameters: parameters.collect(),
-        statement,
+        parameters: parameters(bind.parameters, bind.parameter_formats, type_of),
         parameter_bytes,
         kept_bytes: parameter_bytes,
-        result_formats: bind.result_formats.clone(),
+        result_formats: bind.result_formats.iter().collect(),
         columns: OnceLock::new(),
+        statement,
     }
+}
+
+fn parameters(
+    values: Values<'_>,
+    formats: Formats<'_>,
+    type_of: impl Fn(usize) -> u32,
+) -> Parameters {
+    let parameter = |(index, value)| Parameter {
+        type_oid: type_of(index),
+        format: formats.at(index),
+        value,
+        whole: None,
+    };
+    Parameters::new(values.iter().enumerate().map(parameter))
 }
 
 pub(super) fn of_call(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts {
     let text: Arc<str> = format!("function {}", call.function).into();
-    let arguments = call
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, value)| v1::Parameter {
-            type_oid: 0,
-            format: u32::from(format_at(&call.argument_formats, index)),
-            value: value.map(<[u8]>::to_vec),
-            ..Default::default()
-        });
     StatementFacts {
         range: 0..text.len(),
         text,
         kind: "FUNCTION CALL",
         fingerprint: None,
-        parameters: arguments.collect(),
+        parameters: parameters(call.arguments, call.argument_formats, |_| 0),
         bytes_in,
     }
 }

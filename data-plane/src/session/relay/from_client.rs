@@ -5,6 +5,8 @@ use std::sync::Arc;
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Parse, Query, tag};
 
+use smallvec::smallvec;
+
 use super::ending::Ending;
 use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
@@ -161,8 +163,10 @@ impl Engine {
             Some(wait) => Ok(Step::Wait(wait)),
             None => {
                 self.activity.begin(now.instant);
-                self.activate(now);
-                self.announce(now);
+                if runs {
+                    self.activate(now);
+                    self.announce(now);
+                }
                 Ok(Step::Taken(self.client.take_frame(header, total)))
             }
         }
@@ -180,9 +184,9 @@ impl Engine {
             .text(Query::decode(payload)?.text, || self.quota.left());
         let (bytes_in, is_free) = (frame.len() as u64, judged.is_free());
         let (text, analysis) = (judged.text, judged.analysis);
-        let whole = facts::whole_of(&text, &analysis, bytes_in, is_free);
+        let whole = || facts::whole_of(&text, &analysis, bytes_in, is_free);
         let statements = match &judged.substitute {
-            Some(_) => vec![whole.clone()],
+            Some(_) => smallvec![whole()],
             None => facts::of_each((&text, &analysis), judged.longer_by, bytes_in),
         };
         let open_ended = analysis.parse.is_err();
@@ -197,7 +201,7 @@ impl Engine {
                     None => out.pass(frame.len()),
                 }
                 QueryReply {
-                    statements: statements.into(),
+                    statements,
                     open_ended,
                     ..QueryReply::default()
                 }
@@ -205,7 +209,7 @@ impl Engine {
             Admission::Refuse(refused) => {
                 frontend::put_query(out.put(), NO_SQL);
                 QueryReply {
-                    refused: Some(*refused),
+                    refused: Some(refused),
                     ..QueryReply::default()
                 }
             }
@@ -255,7 +259,7 @@ impl Engine {
                         frontend::put_parse(out.put(), parse.name, NO_SQL);
                         // A name that exists keeps its statement, as it does when PostgreSQL rejects a text.
                         let before = self.exchange.statements.get(parse.name).cloned();
-                        (before, Some(*refused))
+                        (before, Some(refused))
                     }
                     Admission::Wait(wait) => return Ok(Some(wait)),
                     Admission::Forward(_) => return Ok(None),
@@ -299,7 +303,7 @@ impl Engine {
                     Admission::Refuse(refused) => {
                         frontend::put_bind(out.put(), bind.portal, NO_NAME);
                         let before = self.exchange.portals.get(bind.portal).cloned();
-                        (None, before, Some(*refused))
+                        (None, before, Some(refused))
                     }
                     Admission::Wait(wait) => return Ok(Some(wait)),
                     Admission::Forward(_) => return Ok(None),
@@ -327,8 +331,8 @@ impl Engine {
             Some(portal) => Arc::clone(portal),
             None => Arc::new(facts::unseen_portal(execute.portal)),
         };
-        let facts = facts::of_portal(&portal, frame.len());
-        let reply = match self.admit(vec![facts.clone()], facts, Ok(()), now) {
+        let facts = || facts::of_portal(&portal, frame.len());
+        let reply = match self.admit(smallvec![facts()], facts, Ok(()), now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(mut places) => {
                 out.pass(frame.len());
@@ -343,7 +347,7 @@ impl Engine {
                 StatementReply {
                     place: None,
                     portal: None,
-                    refused: Some(*refused),
+                    refused: Some(refused),
                 }
             }
         };
@@ -359,9 +363,9 @@ impl Engine {
         out: &mut Passage<'_>,
     ) -> Judgement {
         let call = FunctionCall::decode(payload)?;
-        let facts = facts::of_call(&call, frame.len() as u64);
+        let facts = || facts::of_call(&call, frame.len() as u64);
         let verdict = self.judge.function_call();
-        let reply = match self.admit(vec![facts.clone()], facts, verdict, now) {
+        let reply = match self.admit(smallvec![facts()], facts, verdict, now) {
             Admission::Wait(wait) => return Ok(Some(wait)),
             Admission::Forward(mut places) => {
                 out.pass(frame.len());
@@ -376,7 +380,7 @@ impl Engine {
                 StatementReply {
                     place: None,
                     portal: None,
-                    refused: Some(*refused),
+                    refused: Some(refused),
                 }
             }
         };

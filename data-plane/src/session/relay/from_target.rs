@@ -8,7 +8,7 @@ use super::engine::{CopyIn, Engine, Progress, Rest, Step, Wait};
 use super::exchange::Expected;
 use super::output::Passage;
 use super::sql_names;
-use crate::audit::recorder::Outcome;
+use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 
 /// Other messages up to this size are read whole: the description of 1600 columns is well below.
@@ -224,7 +224,11 @@ impl Engine {
                 "a completion belongs to no statement",
             ));
         }
-        if !self.recorder.can_end() {
+        let follow = match self.exchange.head() {
+            Some(Expected::Query(query)) if query.open_ended => Follow::Maybe,
+            _ => Follow::No,
+        };
+        if !self.recorder.can_end(follow) {
             return Ok(Reply::Wait);
         }
         self.copy_in = CopyIn::No;
@@ -232,7 +236,9 @@ impl Engine {
         let outcome = Outcome::completed(command_tag);
         let text = sql_names::matters(command_tag).then(|| self.recorder.running_sql());
         match self.exchange.head() {
-            Some(Expected::Query(query)) if query.open_ended => query.outcome = Some(outcome),
+            Some(Expected::Query(query)) if query.open_ended => {
+                query.outcome = Some(Box::new(outcome.into_owned()));
+            }
             Some(Expected::Query(_)) => self.recorder.end(outcome, now),
             Some(Expected::Execute(_)) => {
                 self.recorder.end(outcome, now);
@@ -271,7 +277,7 @@ impl Engine {
         match self.exchange.head() {
             Some(Expected::Query(query)) => {
                 let outcome = query.outcome.take();
-                if self.recorder.is_running() && !self.recorder.can_end() {
+                if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
                     query.outcome = outcome;
                     return Ok(Reply::Wait);
                 }
@@ -279,7 +285,8 @@ impl Engine {
                     unknown: true,
                     ..Outcome::default()
                 };
-                self.recorder.end(outcome.unwrap_or_else(unknown), now);
+                let outcome = outcome.map_or_else(unknown, |outcome| *outcome);
+                self.recorder.end(outcome, now);
             }
             Some(Expected::Sync | Expected::FunctionCall(_)) => {}
             _ => {

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use pglens_rpc::v1;
 use pglens_wire::MalformedMessage;
 use pglens_wire::frame::{HEADER_BYTES, Header};
-use pglens_wire::frontend::{BindHead, BindPiece, BindValues, format_at, tag};
+use pglens_wire::frontend::{BindHead, BindPiece, BindValues, Formats, format_at, tag};
 
 use super::engine::{Admission, Engine, Rest, Step, Wait};
 use super::exchange::Expected;
 use super::facts;
 use super::output::Passage;
 use super::prepared::{Portal, Prepared};
+use crate::audit::{Parameter, Parameters};
 use crate::clock::Now;
 use crate::policy::judge;
 
@@ -34,7 +34,7 @@ pub(super) struct LargeBind {
     formats: Vec<u16>,
     payload_bytes: usize,
     place: BindValues,
-    parameters: Vec<v1::Parameter>,
+    parameters: Vec<Kept>,
     /// Bytes of values that are kept, and that may still be.
     kept_bytes: usize,
     may_keep: usize,
@@ -43,6 +43,14 @@ pub(super) struct LargeBind {
     behind: Vec<u8>,
     /// The target will say what is wrong with it.
     is_malformed: bool,
+}
+
+/// What is kept of a parameter.
+struct Kept {
+    type_oid: u32,
+    format: u16,
+    value: Option<Vec<u8>>,
+    whole: Option<(u64, [u8; 32])>,
 }
 
 impl Engine {
@@ -84,7 +92,7 @@ impl Engine {
             portal: head.portal.into(),
             statement,
             place: BindValues::new(head.parameter_count),
-            formats: head.parameter_formats,
+            formats: head.parameter_formats.iter().collect(),
             payload_bytes: header.payload_bytes(),
             parameters: Vec::new(),
             kept_bytes: 0,
@@ -116,7 +124,7 @@ impl Engine {
             Admission::Wait(wait) => Step::Wait(wait),
             Admission::Forward(_) => Step::Wait(Wait::Room),
             Admission::Refuse(refused) => {
-                self.substitute(tag::BIND, head.portal, *refused, out);
+                self.substitute(tag::BIND, head.portal, refused, out);
                 self.activity.begin(now.instant);
                 self.take_client(header, chunk, Rest::Drop, out)
             }
@@ -168,11 +176,11 @@ impl LargeBind {
         let index = self.parameters.len();
         let is_cut = length.is_some_and(|length| length > self.may_keep);
         self.current = (0, is_cut.then(blake3::Hasher::new));
-        self.parameters.push(v1::Parameter {
+        self.parameters.push(Kept {
             type_oid: self.statement.parameter_type(index),
-            format: u32::from(format_at(&self.formats, index)),
+            format: format_at(&self.formats, index),
             value: length.map(|_| Vec::new()),
-            ..Default::default()
+            whole: None,
         });
     }
 
@@ -197,20 +205,25 @@ impl LargeBind {
     fn end_value(&mut self) {
         let (total, digest) = std::mem::take(&mut self.current);
         if let (Some(digest), Some(parameter)) = (digest, self.parameters.last_mut()) {
-            parameter.value_bytes = Some(total as u64);
-            parameter.value_digest = digest.finalize().as_bytes().to_vec();
+            parameter.whole = Some((total as u64, *digest.finalize().as_bytes()));
         }
     }
 
     fn into_portal(mut self: Box<Self>) -> (Box<[u8]>, Portal) {
         self.end_value();
-        let formats = pglens_wire::frontend::format_list(&self.behind);
+        let formats = Formats::decode(&self.behind).unwrap_or_default();
+        let parameters = self.parameters.iter().map(|kept| Parameter {
+            type_oid: kept.type_oid,
+            format: kept.format,
+            value: kept.value.as_deref(),
+            whole: kept.whole,
+        });
         let portal = Portal {
+            parameters: Parameters::new(parameters),
             statement: self.statement,
-            parameters: self.parameters.into(),
             parameter_bytes: self.payload_bytes,
             kept_bytes: self.kept_bytes,
-            result_formats: formats.unwrap_or_default(),
+            result_formats: formats.iter().collect(),
             columns: std::sync::OnceLock::new(),
         };
         (self.portal, portal)

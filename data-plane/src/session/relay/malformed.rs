@@ -24,11 +24,11 @@ impl Engine {
         error: &MalformedMessage,
         out: &mut Passage<'_>,
     ) {
-        let refused = Some(Refused {
+        let refused = Some(Box::new(Refused {
             error: refusal(error).into(),
             rule: RULE,
             place: None,
-        });
+        }));
         let statement = |refused| StatementReply {
             place: None,
             portal: None,

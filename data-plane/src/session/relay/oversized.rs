@@ -48,7 +48,7 @@ impl Engine {
             Admission::Wait(wait) => return Ok(Step::Wait(wait)),
             Admission::Forward(_) => return Err(Ending::client_message_type(header.tag())),
         };
-        self.substitute(header.tag(), name, *refused, out);
+        self.substitute(header.tag(), name, refused, out);
         self.activity.begin(now.instant);
         Ok(self.take_client(header, chunk, Rest::Drop, out))
     }
@@ -57,7 +57,7 @@ impl Engine {
         &mut self,
         tag: u8,
         name: &[u8],
-        refused: Refused,
+        refused: Box<Refused>,
         out: &mut Passage<'_>,
     ) {
         let refused = Some(refused);

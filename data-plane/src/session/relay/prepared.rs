@@ -8,6 +8,9 @@ use std::sync::{Arc, OnceLock};
 use foldhash::quality::RandomState;
 use pglens_policy::Analysis;
 use pglens_rpc::v1;
+use smallvec::SmallVec;
+
+use crate::audit::Parameters;
 
 /// Most prepared statements of a session; drivers keep some hundred.
 const MAX_STATEMENTS: usize = 10_000;
@@ -36,7 +39,7 @@ pub(crate) struct Prepared {
 /// The columns of a result, and the formats they were asked for in.
 #[derive(Debug)]
 struct Formatted {
-    formats: Box<[u16]>,
+    formats: ResultFormats,
     columns: Arc<[v1::Column]>,
 }
 
@@ -65,16 +68,19 @@ impl Prepared {
     }
 }
 
+/// Formats of result columns: none (all text), one for all, or one for each.
+pub(crate) type ResultFormats = SmallVec<[u16; 8]>;
+
 /// A prepared statement with its parameters.
 #[derive(Debug)]
 pub(crate) struct Portal {
     pub(crate) statement: Arc<Prepared>,
-    pub(crate) parameters: Arc<[v1::Parameter]>,
+    pub(crate) parameters: Parameters,
     /// Bytes the client sent for it.
     pub(crate) parameter_bytes: usize,
     /// Bytes of them that are kept here.
     pub(crate) kept_bytes: usize,
-    pub(crate) result_formats: Vec<u16>,
+    pub(crate) result_formats: ResultFormats,
     /// As the target described them, once it was asked.
     pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
 }
@@ -86,14 +92,14 @@ impl Portal {
             return Arc::clone(columns);
         }
         let Some(columns) = self.statement.columns.get() else {
-            return Arc::from([]);
+            return Arc::default();
         };
         let formats = &self.result_formats;
         let first = self.statement.formatted.get_or_init(|| Formatted {
-            formats: formats.as_slice().into(),
+            formats: formats.clone(),
             columns: in_formats(columns, formats),
         });
-        if *first.formats == **formats {
+        if first.formats == *formats {
             Arc::clone(&first.columns)
         } else {
             in_formats(columns, formats)

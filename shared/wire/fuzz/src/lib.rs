@@ -119,7 +119,7 @@ fn bind_is_whole(bind: &Bind<'_>, payload_bytes: usize) {
         .parameters
         .iter()
         .map(|value| 4 + value.map_or(0, <[u8]>::len));
-    let lists = bind.parameter_formats.len() + bind.result_formats.len();
+    let lists = bind.parameter_formats.iter().count() + bind.result_formats.iter().count();
     let names = bind.portal.len() + bind.statement.len() + 2;
     assert_eq!(names + 6 + 2 * lists + values.sum::<usize>(), payload_bytes);
 }

@@ -1,5 +1,6 @@
 //! A `Bind` that is too large to be held: what stands before its values at once, the values piece by piece.
 
+use super::lists::Formats;
 use crate::fields::{Fields, MalformedMessage};
 
 const MESSAGE: &str = "Bind";
@@ -12,8 +13,8 @@ pub struct BindHead<'a> {
     pub portal: &'a [u8],
     /// Name of the prepared statement.
     pub statement: &'a [u8],
-    /// Formats of the values: none (all text), one for all, or one for each.
-    pub parameter_formats: Vec<u16>,
+    /// Formats of the values.
+    pub parameter_formats: Formats<'a>,
     /// How many values follow.
     pub parameter_count: u16,
     /// Where in the payload they begin.
@@ -28,7 +29,7 @@ impl<'a> BindHead<'a> {
     pub fn decode(prefix: &'a [u8]) -> Result<Self, MalformedMessage> {
         let mut fields = Fields::new(MESSAGE, prefix);
         let (portal, statement) = (fields.cstr()?, fields.cstr()?);
-        let parameter_formats = fields.u16_list()?;
+        let parameter_formats = Formats::read(&mut fields)?;
         let parameter_count = fields.u16()?;
         Ok(Self {
             portal,
@@ -190,8 +191,7 @@ mod tests {
             let (read, behind) = read(&mut place, &payload[head.bytes..], &sizes).unwrap();
             prop_assert!(place.is_complete());
             prop_assert_eq!(read, values);
-            let mut behind = Fields::new(MESSAGE, &behind);
-            prop_assert_eq!(behind.u16_list().unwrap(), results);
+            prop_assert!(Formats::decode(&behind).unwrap().iter().eq(results));
         }
 
         #[test]

@@ -39,11 +39,9 @@ fn messages_of_the_library_are_read() {
     assert!(bound.is_ok());
     let bind = Bind::decode(payload(&bytes)).unwrap();
     assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s"[..]));
-    assert_eq!(bind.parameters, values);
-    assert_eq!(
-        (bind.parameter_formats, bind.result_formats),
-        (vec![0, 1], vec![1])
-    );
+    assert!(bind.parameters.iter().eq(values));
+    assert!(bind.parameter_formats.iter().eq([0, 1]));
+    assert!(bind.result_formats.iter().eq([1]));
 
     let mut bytes = BytesMut::new();
     library::execute("p", 50, &mut bytes).unwrap();
@@ -112,6 +110,12 @@ fn one_format_is_that_of_every_column() {
     assert_eq!(format_at(&[], 3), 0);
     assert_eq!(format_at(&[1], 3), 1);
     assert_eq!(format_at(&[0, 1], 1), 1);
+    let at = |list, index| Formats::decode(list).unwrap().at(index);
+    assert_eq!(at(b"\0\0", 3), 0);
+    assert_eq!(at(b"\0\x01\0\x01", 3), 1);
+    assert_eq!(at(b"\0\x02\0\0\0\x01", 1), 1);
+    assert_eq!(at(b"\0\x02\0\0\0\x01", 2), 0);
+    assert_eq!(Formats::decode(b"\0\x01\0"), None);
 }
 
 proptest! {
