@@ -2,6 +2,8 @@
 
 use pglens_core::limits::MAX_ROW_CHUNK_BYTES;
 
+use super::digest::Digest;
+
 /// A chunk is handed on when it has this size, so that rows of a long result can be read while it runs.
 const CHUNK_TARGET_BYTES: usize = 256 * 1024;
 
@@ -48,13 +50,15 @@ pub(crate) struct PlainRows {
 #[derive(Debug)]
 pub(crate) struct Capture {
     limits: CaptureLimits,
-    /// Made when the chunk is no longer all there was: small results are hashed in one go.
-    hasher: Option<Box<blake3::Hasher>>,
-    /// Of the only chunk there was.
-    only_digest: Option<[u8; 32]>,
+    digest: Digest,
+    /// Bytes at the start of the chunk that are in the digest.
+    digested: usize,
+    /// Messages: rows, or pieces of COPY data.
     rows: u64,
     bytes: u64,
     kept_rows: u64,
+    /// What of them the limit counts: the lines of COPY data, of which a message has many.
+    counted_rows: u64,
     kept_bytes: u64,
     truncated: bool,
     chunk: Vec<u8>,
@@ -69,11 +73,12 @@ impl Capture {
     pub(crate) fn new(limits: CaptureLimits, buffer: Vec<u8>) -> Self {
         Self {
             limits,
-            hasher: None,
-            only_digest: None,
+            digest: Digest::default(),
+            digested: 0,
             rows: 0,
             bytes: 0,
             kept_rows: 0,
+            counted_rows: 0,
             kept_bytes: 0,
             truncated: false,
             chunk: buffer,
@@ -114,7 +119,7 @@ impl Capture {
     fn wants(&self, total: usize) -> bool {
         !self.truncated
             && total <= MAX_ROW_CHUNK_BYTES
-            && self.kept_rows < self.limits.max_rows
+            && self.counted_rows < self.limits.max_rows
             && self.kept_bytes + total as u64 <= self.limits.max_bytes
     }
 
@@ -135,17 +140,19 @@ impl Capture {
         let left = self.limits.max_bytes - self.kept_bytes.min(self.limits.max_bytes);
         let in_chunk = CHUNK_TARGET_BYTES.saturating_sub(self.chunk.len());
         PlainRows {
-            rows: self.limits.max_rows.saturating_sub(self.kept_rows),
+            rows: self.limits.max_rows.saturating_sub(self.counted_rows),
             bytes: usize::try_from(left).map_or(in_chunk, |left| left.min(in_chunk)),
         }
     }
 
-    /// Begins `rows` rows of `bytes` bytes together, within what [`Capture::plain_rows`] says.
-    pub(crate) fn begin_all(&mut self, rows: u64, bytes: usize) {
+    /// Begins `rows` messages of `bytes` bytes together, which count as `counted` rows, within what
+    /// [`Capture::plain_rows`] says.
+    pub(crate) fn begin_all(&mut self, rows: u64, counted: u64, bytes: usize) {
         self.rows += rows;
         self.keeps_current = !self.truncated;
         if self.keeps_current {
             self.kept_rows += rows;
+            self.counted_rows += counted;
             self.kept_bytes += bytes as u64;
             self.chunk_rows += u32::try_from(rows).unwrap_or(u32::MAX);
         }
@@ -157,6 +164,7 @@ impl Capture {
         self.keeps_current = self.wants(total);
         if self.keeps_current {
             self.kept_rows += 1;
+            self.counted_rows += 1;
             self.kept_bytes += total as u64;
             self.chunk_rows += 1;
         } else {
@@ -168,22 +176,20 @@ impl Capture {
     /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        if !self.keeps_current {
-            self.hash_chunk();
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
         if self.keeps_current {
             self.chunk.extend_from_slice(bytes);
+        } else {
+            self.digest_chunk();
+            self.digest.update(bytes);
         }
     }
 
-    /// From now on the chunk is not all there was.
-    fn hash_chunk(&mut self) {
-        if self.hasher.is_none() {
-            let hasher = self.hasher.insert(Box::default());
-            hasher.update(&self.chunk);
+    /// Adds what is kept to the digest before anything else.
+    fn digest_chunk(&mut self) {
+        let new = self.chunk.get(self.digested..).unwrap_or_default();
+        if !new.is_empty() {
+            self.digest.update(new);
+            self.digested = self.chunk.len();
         }
     }
 
@@ -192,10 +198,11 @@ impl Capture {
         if self.chunk.is_empty() {
             return None;
         }
-        if follow == Follow::No && self.hasher.is_none() {
-            self.only_digest = Some(*blake3::hash(&self.chunk).as_bytes());
+        if follow == Follow::No && self.digested == 0 {
+            self.digest.update_last(&self.chunk);
+            self.digested = self.chunk.len();
         } else {
-            self.hash_chunk();
+            self.digest_chunk();
         }
         Some(Chunk {
             number: self.chunk_number,
@@ -208,25 +215,25 @@ impl Capture {
     /// The chunk was handed on, and its memory serves the next one.
     pub(crate) fn handed_on(&mut self) {
         self.chunk.clear();
+        self.digested = 0;
         self.chunk_rows = 0;
         self.chunk_number += 1;
     }
 
     /// Gives up the rows that no chunk was made of, because the outbox will not take them.
     pub(crate) fn abandon_chunk(&mut self) {
-        self.hash_chunk();
+        self.digest_chunk();
         self.kept_rows -= u64::from(std::mem::take(&mut self.chunk_rows));
         self.kept_bytes -= self.chunk.len() as u64;
         self.chunk.clear();
+        self.digested = 0;
         self.keeps_current = false;
         self.truncated = true;
     }
 
     /// The digest over all row messages; `None` when there were none.
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
-        let hasher = self.hasher.as_ref();
-        let of_several = hasher.map(|hasher| *hasher.finalize().as_bytes());
-        of_several.or(self.only_digest)
+        self.digest.value()
     }
 
     /// The memory, for the rows of another statement.
@@ -276,6 +283,7 @@ mod tests {
         assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
         let handed = hand_on(&mut capture, Follow::No);
         assert_eq!(handed, Some((0, 3, b"abbc".to_vec())));
+        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
         assert_eq!(hand_on(&mut capture, Follow::No), None);
     }
 
@@ -306,14 +314,14 @@ mod tests {
         let mut capture = capture();
         assert_eq!(capture.plain_rows().rows, 3);
         assert_eq!(capture.plain_rows().bytes, CHUNK_TARGET_BYTES);
-        capture.begin_all(2, 5);
+        capture.begin_all(2, 2, 5);
         capture.bytes(b"aabbb");
         assert_eq!(capture.plain_rows().rows, 1);
         row(&mut capture, b"c");
         assert_eq!(capture.plain_rows().rows, 0, "the next one is not kept");
         row(&mut capture, b"d");
         assert_eq!(capture.plain_rows().rows, u64::MAX);
-        capture.begin_all(10, 30);
+        capture.begin_all(10, 10, 30);
         capture.bytes(&[0; 30]);
         assert_eq!(
             (capture.rows(), capture.kept_rows(), capture.kept_bytes()),

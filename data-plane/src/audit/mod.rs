@@ -3,6 +3,7 @@
 
 pub(crate) mod batcher;
 pub(crate) mod capture;
+mod digest;
 mod encode;
 pub(crate) mod folder;
 pub(crate) mod frame;

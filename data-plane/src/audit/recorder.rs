@@ -247,13 +247,13 @@ impl Recorder {
         running.map_or(none, |running| running.capture.plain_rows())
     }
 
-    /// Begins `rows` rows of `bytes` bytes, no more than [`Recorder::plain_rows`].
-    pub(crate) fn begin_rows(&mut self, rows: u64, bytes: usize, now: Now) {
+    /// Begins `rows` messages of `bytes` bytes, which count as `counted` rows, no more than [`Recorder::plain_rows`].
+    pub(crate) fn begin_rows(&mut self, (rows, counted): (u64, u64), bytes: usize, now: Now) {
         if let Some(running) = &mut self.running {
             running
                 .first_row_us
                 .get_or_insert_with(|| now.micros_since(running.started));
-            running.capture.begin_all(rows, bytes);
+            running.capture.begin_all(rows, counted, bytes);
         }
     }
 

@@ -1,7 +1,7 @@
 //! COPY data from the client, and Sync, which COPY swallows (PostgreSQL manual, section "COPY Operations").
 
 use pglens_wire::frame::Header;
-use pglens_wire::frontend;
+use pglens_wire::frontend::{self, tag};
 
 use super::ending::Ending;
 use super::engine::{CopyIn, Engine, Rest, Step, Wait};
@@ -16,7 +16,7 @@ impl Engine {
             return self.wait_for_replies(out);
         }
         match self.copy_in {
-            CopyIn::Active => self.exchange.swallow_sync(),
+            CopyIn::Active { .. } => self.exchange.swallow_sync(),
             CopyIn::No => self.exchange.push_sync(),
         }
         self.take_client(header, chunk, Rest::Forward, out)
@@ -38,8 +38,12 @@ impl Engine {
         now: Now,
         out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
-        if self.copy_in == CopyIn::No {
+        let CopyIn::Active { is_text } = self.copy_in else {
             return Ok(self.stray_copy(header, chunk, out));
+        };
+        if let Some(run) = self.plain_copy_run(chunk, is_text, now) {
+            self.pass_to_target(chunk.get(..run).unwrap_or_default(), Rest::Record, out);
+            return Ok(Step::Taken(run));
         }
         let total = header.total_bytes();
         if self.recorder.room_for_row(0, total) == ChunkRoom::OutboxFull {
@@ -58,6 +62,35 @@ impl Engine {
         Ok(self.take_client(header, chunk, Rest::Record, out))
     }
 
+    /// Begins all messages of COPY data that stand whole at the start of `chunk` at once, as long as none needs a
+    /// decision of its own. `None` where the next one does.
+    fn plain_copy_run(&mut self, chunk: &[u8], is_text: bool, now: Now) -> Option<usize> {
+        let most = self.recorder.plain_rows();
+        let counts_lines = is_text && most.rows < u64::MAX;
+        let (mut messages, mut rows, mut run) = (0, 0, 0);
+        while rows < most.rows
+            && let Some(rest) = chunk.get(run..)
+            && let Ok(Some(header)) = Header::peek(rest)
+        {
+            let end = run + header.total_bytes();
+            if header.tag() != tag::COPY_DATA || end > chunk.len() || end > most.bytes {
+                break;
+            }
+            rows += match counts_lines {
+                true => lines(header.payload(rest)).max(1),
+                false => 1,
+            };
+            messages += 1;
+            run = end;
+        }
+        if messages == 0 || self.quota.take_bytes(run as u64, now.instant) != Taken::Yes {
+            return None;
+        }
+        self.client_goes_on();
+        self.recorder.begin_rows((messages, rows), run, now);
+        Some(run)
+    }
+
     pub(super) fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
         if self.copy_in == CopyIn::No {
             return self.stray_copy(header, chunk, out);
@@ -73,4 +106,8 @@ impl Engine {
         }
         self.take_client(header, chunk, Rest::Drop, out)
     }
+}
+
+fn lines(data: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', data).count() as u64
 }

@@ -81,8 +81,10 @@ pub(crate) enum Rest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CopyIn {
     No,
-    /// The target takes data.
-    Active,
+    /// The target takes data; each row of it is a line, unless the format is binary.
+    Active {
+        is_text: bool,
+    },
 }
 
 /// One session between a client and a target.

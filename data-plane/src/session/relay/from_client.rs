@@ -59,7 +59,7 @@ impl Engine {
         Step::Taken(taken)
     }
 
-    fn pass_to_target(&mut self, bytes: &[u8], rest: Rest, out: &mut Passage<'_>) {
+    pub(super) fn pass_to_target(&mut self, bytes: &[u8], rest: Rest, out: &mut Passage<'_>) {
         if rest != Rest::Drop {
             out.pass(bytes.len());
         }

@@ -176,7 +176,8 @@ impl Engine {
                 Some(Expected::Query(_) | Expected::Execute(_)),
             ) if self.recorder.is_running() => {
                 if tag == tag::COPY_IN_RESPONSE {
-                    self.copy_in = CopyIn::Active;
+                    let is_text = payload.first() == Some(&0);
+                    self.copy_in = CopyIn::Active { is_text };
                     self.exchange.swallow_syncs();
                 }
                 false
