@@ -18,40 +18,67 @@ const MAX_BYTES: usize = 4096;
 /// More digits can be more than a 32 bit integer holds, and are another token then.
 const MAX_DIGITS: usize = 9;
 
+/// What a byte can be in a text that has a shape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Word,
+    Digit,
+    /// Operators and blanks that mean what they are, wherever they stand.
+    Plain,
+    Minus,
+    Semicolon,
+    Other,
+}
+
+#[inline]
+fn class(byte: u8) -> Class {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => Class::Word,
+        b'0'..=b'9' => Class::Digit,
+        b'=' | b'<' | b'>' | b'+' | b'*' | b',' | b'.' | b' ' | b'\n' | b'\t' => Class::Plain,
+        b'-' => Class::Minus,
+        b';' => Class::Semicolon,
+        _ => Class::Other,
+    }
+}
+
 /// The shape of `sql`, if it has one.
 pub(crate) fn shape_of(sql: &str) -> Option<String> {
     let bytes = sql.as_bytes();
     if bytes.len() > MAX_BYTES || !begins_with_known_word(bytes) {
         return None;
     }
+    // Most texts without a shape are seen to have none at once: they have parameters or texts in quotes.
+    if memchr::memchr3(b'$', b'\'', b'"', bytes).is_some() {
+        return None;
+    }
     let mut shape = String::with_capacity(bytes.len());
+    // What is the same in text and shape is copied up to the next number.
+    let (mut copied, mut at) = (0, 0);
     let mut before = b' ';
-    let mut at = 0;
-    let mut has_numbers = false;
     while let Some(&byte) = bytes.get(at) {
-        let run = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => run_of(bytes, at, is_word),
-            b'0'..=b'9' => {
+        match class(byte) {
+            Class::Word => at += run_of(bytes, at, is_word),
+            Class::Digit => {
                 let digits = run_of(bytes, at, |byte| byte.is_ascii_digit());
                 let behind = bytes.get(at + digits).copied().unwrap_or(b' ');
                 if digits > MAX_DIGITS || before == b'.' || behind == b'.' || is_word(behind) {
                     return None;
                 }
-                has_numbers = true;
+                shape.push_str(sql.get(copied..at)?);
                 shape.push('1');
-                before = b'1';
                 at += digits;
-                continue;
+                copied = at;
             }
-            b'-' if before == b'-' => return None,
-            b'=' | b'<' | b'>' | b'+' | b'-' | b'*' | b',' | b'.' | b' ' | b'\n' | b'\t' => 1,
-            b';' if is_blank(bytes.get(at + 1..)?) => bytes.len() - at,
-            _ => return None,
-        };
-        shape.push_str(sql.get(at..at + run)?);
-        before = *bytes.get(at + run - 1)?;
-        at += run;
+            Class::Minus if before == b'-' => return None,
+            Class::Plain | Class::Minus => at += 1,
+            Class::Semicolon if is_blank(bytes.get(at + 1..)?) => at = bytes.len(),
+            Class::Semicolon | Class::Other => return None,
+        }
+        before = *bytes.get(at - 1)?;
     }
+    let has_numbers = copied > 0;
+    shape.push_str(sql.get(copied..)?);
     has_numbers.then_some(shape)
 }
 
@@ -66,7 +93,7 @@ fn begins_with_known_word(bytes: &[u8]) -> bool {
 }
 
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    matches!(class(byte), Class::Word | Class::Digit)
 }
 
 fn is_blank(bytes: &[u8]) -> bool {
