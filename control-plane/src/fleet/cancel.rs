@@ -23,8 +23,10 @@ use crate::storage::notify::SealedCancel;
 
 /// Requests that use storage at once: whoever sends many must not keep logins from it.
 const MAX_AT_ONCE: usize = 4;
-/// A cancel that waits longer is of no use to the person who asked.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Together with [`LOOKUP_TIMEOUT`] less than a proxy waits for its answer.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Storage that takes longer is asked no more: the proxy that waits would give up before it answers.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// SHA-256.
 const DIGEST_BYTES: usize = 32;
 
@@ -73,14 +75,16 @@ pub async fn forward(app: &App, request: ForwardCancelRequest) -> Result<CancelO
     let Ok(Ok(_place)) = place.await else {
         return Err(status(ErrorCode::Overloaded, "too many cancel requests"));
     };
-    let runs = match app.storage.session_run_list_by_cancel_key(&stored).await {
-        Ok(runs) => runs,
-        Err(error) => {
+    let lookup = app.storage.session_run_list_by_cancel_key(&stored);
+    let runs = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+        Ok(Ok(runs)) => runs,
+        Ok(Err(error)) => {
             tracing::warn!(error = %Chain(&error), "cancel key not looked up, every proxy here is asked");
-            for run_id in app.fleet.runs() {
-                app.fleet.send(run_id, message(&cancel));
-            }
-            return Ok(CancelOutcome::Uncertain);
+            return Ok(ask_every_proxy(app, &cancel));
+        }
+        Err(_elapsed) => {
+            tracing::warn!(after = ?LOOKUP_TIMEOUT, "cancel key not looked up in time, every proxy here is asked");
+            return Ok(ask_every_proxy(app, &cancel));
         }
     };
     if runs.is_empty() {
@@ -97,6 +101,14 @@ pub async fn forward(app: &App, request: ForwardCancelRequest) -> Result<CancelO
         }
     }
     Ok(outcome)
+}
+
+/// What remains without storage: the proxy that holds the session knows the key.
+fn ask_every_proxy(app: &App, cancel: &Cancel) -> CancelOutcome {
+    for run_id in app.fleet.runs() {
+        app.fleet.send(run_id, message(cancel));
+    }
+    CancelOutcome::Uncertain
 }
 
 async fn tell_replicas(app: &App, run_id: RunId, cancel: &Cancel) -> Result<(), StoreError> {

@@ -100,27 +100,8 @@ impl Judge {
         }
     }
 
-    /// With the grant that decided in its DETAIL: a client that sees only the refusal knows whom to ask about what.
     fn told(&self, refusal: Refusal) -> Refusal {
-        let why = refusal
-            .detail
-            .map_or(String::new(), |why| format!("{why} "));
-        let grant = &self.grant;
-        let detail = format!(
-            "{why}Grant {} ({}, from {} until {}) does not allow it: rule {}.",
-            grant.id,
-            grant.access_level,
-            rfc3339(grant.starts_at_unix_us),
-            rfc3339(grant.expires_at_unix_us),
-            refusal.rule
-        );
-        Refusal {
-            detail: Some(detail),
-            hint: refusal
-                .hint
-                .or_else(|| Some("Ask for another grant.".to_owned())),
-            ..refusal
-        }
+        told(refusal, &self.grant)
     }
 
     /// What the grant is and what is left of it. The guards have nothing to say: the text that runs is ours.
@@ -184,6 +165,28 @@ impl Judge {
         } else {
             ErrorCode::StatementRefused
         }
+    }
+}
+
+/// With the grant that decided in its DETAIL: a client that sees only the refusal knows whom to ask about what.
+pub(crate) fn told(refusal: Refusal, grant: &Grant) -> Refusal {
+    let why = refusal
+        .detail
+        .map_or(String::new(), |why| format!("{why} "));
+    let detail = format!(
+        "{why}Grant {} ({}, from {} until {}) does not allow it: rule {}.",
+        grant.id,
+        grant.access_level,
+        rfc3339(grant.starts_at_unix_us),
+        rfc3339(grant.expires_at_unix_us),
+        refusal.rule
+    );
+    Refusal {
+        detail: Some(detail),
+        hint: refusal
+            .hint
+            .or_else(|| Some("Ask for another grant.".to_owned())),
+        ..refusal
     }
 }
 

@@ -17,6 +17,7 @@ use crate::audit::Recorder;
 use crate::control::{Registration, SessionMessages};
 use crate::net::Connection;
 use crate::policy::catalogs::CatalogView;
+use crate::policy::judge::told as told_by_grant;
 use crate::policy::{Judge, Quota};
 use crate::upstream::{self, CancelKey, ConnectError, Connected, StartupParameters};
 
@@ -103,7 +104,8 @@ fn startup_parameters(login: &Login) -> Result<StartupParameters, ClientError> {
     let grant = &login.allowed.grant;
     let mut parameters = StartupParameters::new();
     for (name, value) in &login.message.parameters {
-        judge_startup_parameter(name, value, grant.access_level)?;
+        judge_startup_parameter(name, value, grant.access_level)
+            .map_err(|refusal| told_by_grant(refusal, grant))?;
         if !NOT_FORWARDED.contains(&name.as_str()) && !name.starts_with("_pq_.") {
             parameters.push((name.clone(), value.clone()));
         }

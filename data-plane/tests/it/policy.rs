@@ -2,8 +2,9 @@
 
 use futures_util::future;
 use pglens_rpc::v1;
+use tokio_postgres::NoTls;
 
-use crate::fake::Terms;
+use crate::fake::{PASSWORD, Terms};
 use crate::harness::{Stack, db_error};
 
 fn read(terms: &mut Terms) {
@@ -147,5 +148,39 @@ async fn controls_of_a_write_grant_hold() {
         .await
         .unwrap_err();
     assert_eq!(db_error(&slow).0, "57014");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_startup_parameter_names_the_grant() {
+    let stack = Stack::start().await;
+    let check = async |options: &str, level: &str, sqlstate: &str, rule: &str| {
+        let url = format!("{}&options={options}", stack.url(PASSWORD));
+        let refused = tokio_postgres::connect(&url, NoTls).await;
+        let error = refused.err().expect("refused");
+        let error = error.as_db_error().expect("said by PgLens");
+        assert_eq!(
+            (error.severity(), error.code().code()),
+            ("FATAL", sqlstate),
+            "{options}"
+        );
+        let detail = error.detail().expect("a detail");
+        let named = format!("Grant 3 ({level}, from ");
+        let ends = format!(" does not allow it: rule {rule}.");
+        assert!(
+            detail.contains(&named) && detail.ends_with(&ends),
+            "{options}: {detail}"
+        );
+        assert!(!detail.starts_with(&named), "it says why as well: {detail}");
+        assert!(error.hint().is_some(), "{options}: {error:?}");
+    };
+    check("-crole=postgres", "write", "42501", "startup.setting").await;
+    check("-O", "write", "42501", "startup.options").await;
+    stack.control.terms(read);
+    check("--role=postgres", "read", "42501", "startup.setting").await;
+    let writes = "-cdefault_transaction_read_only=off";
+    check(writes, "read", "25006", "read_grant.setting").await;
+    let ended = stack.control.ended_session().await;
+    assert_eq!(ended.reason, "startup_refused");
     stack.stop().await;
 }

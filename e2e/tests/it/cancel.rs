@@ -7,19 +7,19 @@ use nix::sys::signal::Signal;
 use pglens_e2e::{
     Fleet, FleetOptions, Login,
     client::{Started, db_error},
-    eventually, process, program, step,
+    eventually, process, step,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_postgres::{Client, NoTls};
 
 const CLIENTS: u64 = 100;
 const ROUNDS: u64 = 3;
 /// What is to be cancelled runs this long; the cancel comes at any moment of it, or after it.
 const STATEMENT: Duration = Duration::from_millis(1500);
-const CANCELED: &str = "57014";
+pub(crate) const CANCELED: &str = "57014";
 /// Longer than any cancel takes on a machine that is busy with other tests.
-const HIT_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const HIT_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancels_find_their_session_whichever_proxy_they_reach() {
@@ -32,7 +32,6 @@ async fn cancels_find_their_session_whichever_proxy_they_reach() {
     })
     .await;
     step("psql", psql_is_cancelled_by_ctrl_c(&fleet)).await;
-    step("psycopg", psycopg_cancels_over_tls(&fleet)).await;
     step("a hundred clients", a_hundred_clients(&fleet)).await;
     step("wrong keys", wrong_keys_do_nothing(&fleet)).await;
 }
@@ -57,7 +56,7 @@ async fn psql_is_cancelled_by_ctrl_c(fleet: &Fleet) {
 }
 
 /// Waits until a statement has been running for longer than the proxies' clocks may be apart.
-async fn runs_for_a_while(fleet: &Fleet, sql: &str) {
+pub(crate) async fn runs_for_a_while(fleet: &Fleet, sql: &str) {
     let count = format!(
         "select count(*) from pg_stat_activity where query = '{sql}' and state = 'active' \
          and clock_timestamp() - query_start > interval '1 s'"
@@ -69,17 +68,6 @@ async fn runs_for_a_while(fleet: &Fleet, sql: &str) {
         }
     })
     .await;
-}
-
-async fn psycopg_cancels_over_tls(fleet: &Fleet) {
-    let (_, login) = fleet.place.writer("pythonista").await;
-    let python = crate::psycopg::python().await;
-    let script = program::workspace().join("e2e/python/cancel.py");
-    let login = login.with_options("sslmode=require");
-    let ran = login
-        .run(&python, &[script.to_str().unwrap(), &login.conninfo()], "")
-        .await;
-    assert_eq!(ran.success("cancel.py").trim(), "6 of 6 cancelled over TLS");
 }
 
 async fn a_hundred_clients(fleet: &Fleet) {
@@ -182,7 +170,7 @@ async fn wrong_keys_do_nothing(fleet: &Fleet) {
 }
 
 /// The value of `pglens_cancel_requests_total` of clients with this outcome.
-fn sum(metrics: &str, outcome: &str) -> f64 {
+pub(crate) fn sum(metrics: &str, outcome: &str) -> f64 {
     let label = format!("outcome=\"{outcome}\"");
     metrics
         .lines()
@@ -192,7 +180,7 @@ fn sum(metrics: &str, outcome: &str) -> f64 {
 }
 
 /// Presses the key: sends the request and waits, as libpq does, until the server has closed the connection.
-async fn press(balancer: SocketAddr, request: &[u8]) {
+pub(crate) async fn press(balancer: impl ToSocketAddrs, request: &[u8]) {
     let mut socket = TcpStream::connect(balancer).await.unwrap();
     socket.write_all(request).await.unwrap();
     let mut answer = Vec::new();
@@ -201,7 +189,7 @@ async fn press(balancer: SocketAddr, request: &[u8]) {
 }
 
 /// The packet by which a client cancels; tokio-postgres does not show its key.
-async fn cancel_request(client: &Client) -> Vec<u8> {
+pub(crate) async fn cancel_request(client: &Client) -> Vec<u8> {
     let (near, mut far) = tokio::io::duplex(64);
     client
         .cancel_token()

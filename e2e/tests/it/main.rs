@@ -10,6 +10,8 @@
 )]
 
 mod cancel;
+mod cancel_drivers;
+mod cancel_outage;
 mod clients;
 mod compare;
 mod configuration;

@@ -49,4 +49,12 @@ impl Refusal {
             hint: None,
         }
     }
+
+    /// With what to do about it.
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        Self {
+            hint: Some(hint.to_owned()),
+            ..self
+        }
+    }
 }

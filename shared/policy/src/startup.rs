@@ -50,11 +50,12 @@ pub fn judge_startup_parameter(name: &str, value: &str, level: AccessLevel) -> R
 fn judge_setting_at_startup(name: &str, value: &str, level: AccessLevel) -> Result<(), Refusal> {
     let name = normalised_name(name);
     if REFUSED.contains(&name.as_str()) {
-        return Err(Refusal::control(
+        let refusal = Refusal::control(
             "startup.setting",
             format!("parameter \"{name}\" cannot be set at the start of a session"),
             "It would load code into the server or change who is asking.",
-        ));
+        );
+        return Err(refusal.with_hint("No grant allows it; connect without it."));
     }
     match level {
         AccessLevel::Write => Ok(()),

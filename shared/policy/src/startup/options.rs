@@ -60,6 +60,7 @@ fn refused(detail: &str) -> Refusal {
         "the startup parameter \"options\" is not understood",
         detail,
     )
+    .with_hint("Set the parameter in one of these forms, or connect without it.")
 }
 
 #[cfg(test)]
