@@ -17,8 +17,8 @@ const WIRE_BYTES: u32 = 2;
 const LENGTH_BYTES: usize = 4;
 /// Longest varint.
 const MAX_VARINT_BYTES: usize = 10;
-/// Smaller numbers are varints of one byte.
-const ONE_BYTE: usize = 0x80;
+/// Smaller numbers take one byte.
+const ONE_BYTE: u64 = 0x80;
 
 /// The start of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -221,7 +221,7 @@ impl Short {
     }
 
     fn varint(&mut self, mut value: u64) {
-        while value >= ONE_BYTE as u64 {
+        while value >= ONE_BYTE {
             self.push(low_bits(value) | 0x80);
             value >>= 7;
         }
