@@ -53,6 +53,8 @@ pub(crate) struct Capture {
     /// Of the only chunk there was.
     only_digest: Option<[u8; 32]>,
     rows: u64,
+    /// Those of results that are complete.
+    complete_rows: u64,
     bytes: u64,
     kept_rows: u64,
     kept_bytes: u64,
@@ -72,6 +74,7 @@ impl Capture {
             hasher: None,
             only_digest: None,
             rows: 0,
+            complete_rows: 0,
             bytes: 0,
             kept_rows: 0,
             kept_bytes: 0,
@@ -154,6 +157,11 @@ impl Capture {
     /// Begins a row message of `total` bytes, header included. Its bytes follow through [`Capture::bytes`].
     pub(crate) fn begin(&mut self, total: usize) {
         self.rows += 1;
+        self.begin_uncounted(total);
+    }
+
+    /// Begins a message that says nothing of how many rows there are.
+    pub(crate) fn begin_uncounted(&mut self, total: usize) {
         self.keeps_current = self.wants(total);
         if self.keeps_current {
             self.kept_rows += 1;
@@ -163,6 +171,14 @@ impl Capture {
             // Rows are kept from the first one on without a gap: what was left out must be the rest.
             self.truncated = true;
         }
+    }
+
+    /// A result is complete, and known to have had `rows` rows, or as many as were counted.
+    pub(crate) fn result_complete(&mut self, rows: Option<u64>) {
+        if let Some(rows) = rows {
+            self.rows = self.complete_rows.saturating_add(rows);
+        }
+        self.complete_rows = self.rows;
     }
 
     /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
@@ -342,6 +358,20 @@ mod tests {
         row(&mut capture, b"c");
         assert_eq!((capture.rows(), capture.kept_rows()), (3, 1));
         assert!(capture.is_truncated());
+    }
+
+    #[test]
+    fn a_result_can_say_how_many_rows_it_had() {
+        let mut capture = capture();
+        row(&mut capture, b"a");
+        capture.result_complete(None);
+        capture.begin_uncounted(2);
+        capture.bytes(b"bb");
+        assert_eq!(capture.rows(), 1, "of one that broke off nothing is known");
+        capture.result_complete(Some(5));
+        row(&mut capture, b"c");
+        capture.result_complete(Some(0));
+        assert_eq!((capture.rows(), capture.kept_rows()), (6, 3));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod cancel;
 mod clients;
+mod commits;
 mod compare;
 mod configuration;
 mod control_plane_down;

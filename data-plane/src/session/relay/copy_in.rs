@@ -54,7 +54,7 @@ impl Engine {
             }
             Taken::NotYet => return Err(Ending::bytes_unavailable()),
         }
-        self.recorder.begin_row(total, now);
+        self.recorder.begin_copy_data(total, now);
         Ok(self.take_client(header, chunk, Rest::Record, out))
     }
 
