@@ -14,6 +14,7 @@ import yaml
 SECRET_SETTINGS = {"PGL_DSN", "PGL_KEY", "PGL_ADMIN_PASSWORD"}
 # Settings whose value is a file.
 FILE_SETTINGS = re.compile(r"_(CERT|KEY|CA|KEYFILE)$|^PGL_KEYFILE$")
+WORKLOADS = ("Deployment", "StatefulSet")
 STANDARD_LABELS = {
     f"app.kubernetes.io/{name}"
     for name in ("name", "instance", "component", "part-of", "version", "managed-by")
@@ -100,6 +101,33 @@ def check_deployment(document, version, secrets):
     return ports
 
 
+def check_spool(document):
+    """What a StatefulSet mounts as its spool is a claim of its own, larger than what is written to it."""
+    where, spec = label(document), document["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    volumes = [v["name"] for v in spec["template"]["spec"].get("volumes", [])]
+    claims = {c["metadata"]["name"]: c["spec"] for c in spec.get("volumeClaimTemplates", [])}
+    for mount in container["volumeMounts"]:
+        count = volumes.count(mount["name"]) + (mount["name"] in claims)
+        check(count == 1, f"{where}: {count} volumes by the name {mount['name']}")
+    check((document["kind"] == "StatefulSet") == ("spool" in claims), f"{where}: a spool without a place, or the reverse")
+    if "spool" in claims:
+        room = claims["spool"]["resources"]["requests"]["storage"]
+        most = next(v["value"] for v in container["env"] if v["name"] == "PGL_SPOOL_MAX_BYTES")
+        check(not room.isdigit() or int(room) > int(most), f"{where}: a claim of {room} bytes for {most}")
+
+
+def check_scaled(documents):
+    """What is scaled, and the Service that names the pods of a StatefulSet, are there."""
+    there = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    for document in documents:
+        if document["kind"] == "HorizontalPodAutoscaler":
+            target = document["spec"]["scaleTargetRef"]
+            check((target["kind"], target["name"]) in there, f"{label(document)}: scales nothing")
+        if document["kind"] == "StatefulSet":
+            check(("Service", document["spec"]["serviceName"]) in there, f"{label(document)}: no such Service")
+
+
 def check_restricted(where, pod):
     context = pod["securityContext"]
     check(context["runAsNonRoot"] is True and context["seccompProfile"]["type"] == "RuntimeDefault", f"{where}: not restricted")
@@ -110,8 +138,8 @@ def check_restricted(where, pod):
 
 
 def check_selectors(documents):
-    """Every selector finds pods of exactly one Deployment, and named target ports exist there."""
-    deployments = {label(d): d for d in documents if d["kind"] == "Deployment"}
+    """Every selector finds pods of exactly one workload, and named target ports exist there."""
+    deployments = {label(d): d for d in documents if d["kind"] in WORKLOADS}
     for document in documents:
         spec = document.get("spec", {})
         if document["kind"] == "Service":
@@ -124,7 +152,7 @@ def check_selectors(documents):
             continue
         found = [d for d in deployments.values()
                  if selector.items() <= d["spec"]["template"]["metadata"]["labels"].items()]
-        check(len(found) == 1, f"{label(document)}: selects {len(found)} Deployments")
+        check(len(found) == 1, f"{label(document)}: selects {len(found)} workloads")
         if document["kind"] == "Service" and found:
             ports = {p["name"] for p in found[0]["spec"]["template"]["spec"]["containers"][0]["ports"]}
             check(all(p["targetPort"] in ports for p in spec["ports"]), f"{label(document)}: no such target port")
@@ -148,7 +176,7 @@ def check_secrets(secrets, documents):
 def check_planes_meet(documents):
     services = {d["metadata"]["name"]: d for d in documents if d["kind"] == "Service"}
     for document in documents:
-        if document["kind"] != "Deployment":
+        if document["kind"] not in WORKLOADS:
             continue
         for variable in document["spec"]["template"]["spec"]["containers"][0]["env"]:
             if variable["name"] == "PGL_CONTROL_URLS":
@@ -165,11 +193,13 @@ def check_file(path, version):
     for document in documents:
         validate(document, version)
         check(STANDARD_LABELS <= document["metadata"]["labels"].keys(), f"{label(document)}: recommended labels")
-        if document["kind"] == "Deployment":
+        if document["kind"] in WORKLOADS:
+            check_spool(document)
             check_deployment(document, version, secrets)
         if document["kind"] == "Pod":
             check_restricted(label(document), document["spec"])
-    check(sum(d["kind"] == "Deployment" for d in documents) == 2, "not two Deployments")
+    check(sum(d["kind"] in WORKLOADS for d in documents) == 2, "not two workloads")
+    check_scaled(documents)
     check_selectors(documents)
     check_secrets(secrets, documents)
     check_planes_meet(documents)

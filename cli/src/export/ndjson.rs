@@ -3,12 +3,35 @@
 
 use serde_json::Value;
 
-/// Makes lines, and keeps the beginning of one that is still on its way.
+/// Puts lines together, and keeps the beginning of one that is still on its way.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// The lines that end in `piece`.
+    pub(super) fn complete(&mut self, piece: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut rest = piece;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, behind) = rest.split_at(end);
+            self.begun.extend_from_slice(line);
+            lines.push(String::from_utf8_lossy(&self.begun).into_owned());
+            self.begun.clear();
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        self.begun.extend_from_slice(rest);
+        lines
+    }
+}
+
+/// Makes the lines of an export.
 #[derive(Debug, Default)]
 pub(super) struct Ndjson {
     id: String,
     row: u64,
-    begun: Vec<u8>,
+    lines: Lines,
 }
 
 impl Ndjson {
@@ -24,26 +47,19 @@ impl Ndjson {
     pub(super) fn rows_of(&mut self, id: &str) {
         id.clone_into(&mut self.id);
         self.row = 0;
-        self.begun.clear();
+        self.lines = Lines::default();
     }
 
     /// The lines of the rows that end in `piece`.
     pub(super) fn rows(&mut self, piece: &[u8]) -> String {
         let mut out = String::with_capacity(piece.len() * 2);
-        let mut rest = piece;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, behind) = rest.split_at(end);
-            self.begun.extend_from_slice(line);
-            let values = String::from_utf8_lossy(&self.begun);
+        for values in self.lines.complete(piece) {
             let (id, row) = (&self.id, self.row);
             out.push_str(&format!(
                 "{{\"record\":\"row\",\"query_id\":\"{id}\",\"row\":{row},\"values\":{values}}}\n"
             ));
-            self.begun.clear();
             self.row += 1;
-            rest = behind.get(1..).unwrap_or_default();
         }
-        self.begun.extend_from_slice(rest);
         out
     }
 }

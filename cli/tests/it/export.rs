@@ -97,6 +97,9 @@ async fn the_record_is_exported_whole_and_again_from_where_it_broke_off() {
 
     resumes(&dev, token, folder.path(), &found);
     parquet_file(&dev, token, folder.path());
+    parquet_file_with_rows(&dev, token, folder.path());
+    let events = api(&dev, "/api/audit?action=rows.read", None).await;
+    assert_eq!(events["events"].as_array().unwrap().len(), 6, "read again");
     let wrong = output(&mut export(&dev, "no-token", &["--quiet"]));
     let told = String::from_utf8(wrong.stderr).unwrap();
     assert!(
@@ -104,7 +107,11 @@ async fn the_record_is_exported_whole_and_again_from_where_it_broke_off() {
         "{told}"
     );
     assert_eq!(wrong.status.code(), Some(1));
-    let unusable = output(&mut export(&dev, token, &["--format", "parquet", "--rows"]));
+    let unusable = output(&mut export(
+        &dev,
+        token,
+        &["--format", "parquet", "--resume"],
+    ));
     assert_eq!(unusable.status.code(), Some(2));
 }
 
@@ -169,4 +176,39 @@ fn parquet_file(dev: &Dev, token: &str, folder: &Path) {
     let sqls: Vec<&String> = rows.iter().map(|row| row.get_string(8).unwrap()).collect();
     assert_eq!(sqls.len(), 3);
     assert!(sqls[0].contains("0 as number") && sqls[2].contains("2 as number"));
+}
+
+/// Each statement has its rows behind it, as in NDJSON.
+fn parquet_file_with_rows(dev: &Dev, token: &str, folder: &Path) {
+    let file = folder.join("rows.parquet");
+    let name = file.to_str().unwrap();
+    let args = ["--text", "as number", "--format", "parquet", "--rows"];
+    let done = output(&mut export(
+        dev,
+        token,
+        &[&args[..], &["--quiet", "-o", name]].concat(),
+    ));
+    assert!(done.status.success(), "{done:?}");
+    let reader = SerializedFileReader::new(std::fs::File::open(&file).unwrap()).unwrap();
+    let records: Vec<_> = reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let kinds: Vec<&str> = records
+        .iter()
+        .map(|record| record.get_string(0).unwrap().as_str())
+        .collect();
+    assert_eq!(kinds, ["statement", "row", "row"].repeat(3));
+    for statement in records.chunks(3) {
+        let sql = statement[0].get_string(12).unwrap();
+        let id = statement[0].get_string(4).unwrap();
+        for (number, row) in statement[1..].iter().enumerate() {
+            assert_eq!(row.get_string(1).unwrap(), id);
+            assert_eq!(row.get_long(2).unwrap(), i64::try_from(number).unwrap());
+            let values: Value = serde_json::from_str(row.get_string(3).unwrap()).unwrap();
+            let selected = format!("select id, {} as number", values["number"]);
+            assert!(sql.starts_with(&selected), "{values}: {sql}");
+        }
+    }
 }

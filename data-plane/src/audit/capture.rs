@@ -53,9 +53,11 @@ pub(crate) struct Capture {
     digest: Digest,
     /// Bytes at the start of the chunk that are in the digest.
     digested: usize,
-    /// Messages: rows, or pieces of COPY data.
     rows: u64,
+    /// Those of results that are complete.
+    complete_rows: u64,
     bytes: u64,
+    /// Messages that are kept, rows or pieces of COPY data.
     kept_rows: u64,
     /// What of them the limit counts: the lines of COPY data, of which a message has many.
     counted_rows: u64,
@@ -76,6 +78,7 @@ impl Capture {
             digest: Digest::default(),
             digested: 0,
             rows: 0,
+            complete_rows: 0,
             bytes: 0,
             kept_rows: 0,
             counted_rows: 0,
@@ -145,22 +148,32 @@ impl Capture {
         }
     }
 
-    /// Begins `rows` messages of `bytes` bytes together, which count as `counted` rows, within what
-    /// [`Capture::plain_rows`] says.
-    pub(crate) fn begin_all(&mut self, rows: u64, counted: u64, bytes: usize) {
+    /// Begins `rows` rows of `bytes` bytes together, within what [`Capture::plain_rows`] says.
+    pub(crate) fn begin_all(&mut self, rows: u64, bytes: usize) {
         self.rows += rows;
+        self.begin_all_uncounted(rows, rows, bytes);
+    }
+
+    /// Begins `messages` messages of `bytes` bytes together, which the limit counts as `lines` rows, within what
+    /// [`Capture::plain_rows`] says.
+    pub(crate) fn begin_all_uncounted(&mut self, messages: u64, lines: u64, bytes: usize) {
         self.keeps_current = !self.truncated;
         if self.keeps_current {
-            self.kept_rows += rows;
-            self.counted_rows += counted;
+            self.kept_rows += messages;
+            self.counted_rows += lines;
             self.kept_bytes += bytes as u64;
-            self.chunk_rows += u32::try_from(rows).unwrap_or(u32::MAX);
+            self.chunk_rows += u32::try_from(messages).unwrap_or(u32::MAX);
         }
     }
 
     /// Begins a row message of `total` bytes, header included. Its bytes follow through [`Capture::bytes`].
     pub(crate) fn begin(&mut self, total: usize) {
         self.rows += 1;
+        self.begin_uncounted(total);
+    }
+
+    /// Begins a message that says nothing of how many rows there are.
+    pub(crate) fn begin_uncounted(&mut self, total: usize) {
         self.keeps_current = self.wants(total);
         if self.keeps_current {
             self.kept_rows += 1;
@@ -171,6 +184,14 @@ impl Capture {
             // Rows are kept from the first one on without a gap: what was left out must be the rest.
             self.truncated = true;
         }
+    }
+
+    /// A result is complete, and known to have had `rows` rows, or as many as were counted.
+    pub(crate) fn result_complete(&mut self, rows: Option<u64>) {
+        if let Some(rows) = rows {
+            self.rows = self.complete_rows.saturating_add(rows);
+        }
+        self.complete_rows = self.rows;
     }
 
     /// Takes bytes of the row in progress, or of several whole rows that were begun and are all kept alike.
@@ -244,129 +265,4 @@ impl Capture {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: CaptureLimits = CaptureLimits {
-        max_rows: 3,
-        max_bytes: 1_000_000_000,
-    };
-
-    fn capture() -> Capture {
-        Capture::new(LIMITS, Vec::new())
-    }
-
-    /// First row, rows and bytes of the chunk that is handed on.
-    fn hand_on(capture: &mut Capture, follow: Follow) -> Option<(u64, u32, Vec<u8>)> {
-        let chunk = capture.chunk(follow)?;
-        let handed = (chunk.first_row, chunk.row_count, chunk.data.to_vec());
-        capture.handed_on();
-        Some(handed)
-    }
-
-    fn row(capture: &mut Capture, bytes: &[u8]) {
-        capture.begin(bytes.len());
-        capture.bytes(bytes);
-    }
-
-    #[test]
-    fn counts_and_digest_go_on_when_capture_stops() {
-        let mut capture = capture();
-        for text in [&b"a"[..], b"bb", b"c", b"d", b"e"] {
-            row(&mut capture, text);
-        }
-        assert_eq!(
-            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
-            (5, 3, 4)
-        );
-        assert!(capture.is_truncated());
-        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
-        let handed = hand_on(&mut capture, Follow::No);
-        assert_eq!(handed, Some((0, 3, b"abbc".to_vec())));
-        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbcde").as_bytes()));
-        assert_eq!(hand_on(&mut capture, Follow::No), None);
-    }
-
-    #[test]
-    fn the_digest_is_that_of_all_chunks() {
-        let mut capture = capture();
-        row(&mut capture, b"a");
-        row(&mut capture, b"bb");
-        hand_on(&mut capture, Follow::Maybe).unwrap();
-        assert_eq!(capture.digest(), Some(*blake3::hash(b"abb").as_bytes()));
-        // A text that was not understood can have several results in one record.
-        row(&mut capture, b"c");
-        hand_on(&mut capture, Follow::No).unwrap();
-        assert_eq!(capture.digest(), Some(*blake3::hash(b"abbc").as_bytes()));
-    }
-
-    #[test]
-    fn the_digest_of_an_only_chunk_is_that_of_its_rows() {
-        let mut capture = capture();
-        row(&mut capture, b"a");
-        hand_on(&mut capture, Follow::No).unwrap();
-        assert_eq!(capture.digest(), Some(*blake3::hash(b"a").as_bytes()));
-        assert!(capture.into_buffer().is_empty());
-    }
-
-    #[test]
-    fn rows_begun_together_count_like_rows_begun_one_by_one() {
-        let mut capture = capture();
-        assert_eq!(capture.plain_rows().rows, 3);
-        assert_eq!(capture.plain_rows().bytes, CHUNK_TARGET_BYTES);
-        capture.begin_all(2, 2, 5);
-        capture.bytes(b"aabbb");
-        assert_eq!(capture.plain_rows().rows, 1);
-        row(&mut capture, b"c");
-        assert_eq!(capture.plain_rows().rows, 0, "the next one is not kept");
-        row(&mut capture, b"d");
-        assert_eq!(capture.plain_rows().rows, u64::MAX);
-        capture.begin_all(10, 10, 30);
-        capture.bytes(&[0; 30]);
-        assert_eq!(
-            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
-            (14, 3, 6)
-        );
-        assert_eq!(hand_on(&mut capture, Follow::No).unwrap().1, 3);
-    }
-
-    #[test]
-    fn chunks_are_numbered_and_follow_one_another() {
-        let mut capture = capture();
-        row(&mut capture, &vec![1; CHUNK_TARGET_BYTES]);
-        assert!(capture.must_hand_on_before(0, 1));
-        hand_on(&mut capture, Follow::Maybe).unwrap();
-        assert!(!capture.must_hand_on_before(0, 1));
-        row(&mut capture, b"x");
-        let chunk = capture.chunk(Follow::No).unwrap();
-        assert_eq!((chunk.number, chunk.first_row, chunk.row_count), (1, 1, 1));
-    }
-
-    #[test]
-    fn a_row_too_large_for_a_chunk_ends_the_capture() {
-        let mut capture = capture();
-        row(&mut capture, b"a");
-        row(&mut capture, &vec![0; MAX_ROW_CHUNK_BYTES + 1]);
-        row(&mut capture, b"c");
-        assert_eq!((capture.rows(), capture.kept_rows()), (3, 1));
-        assert!(capture.is_truncated());
-    }
-
-    #[test]
-    fn no_rows_have_no_digest() {
-        assert!(capture().digest().is_none());
-    }
-
-    #[test]
-    fn abandoned_rows_are_not_counted_as_kept() {
-        let mut capture = capture();
-        row(&mut capture, b"a");
-        capture.abandon_chunk();
-        row(&mut capture, b"b");
-        assert_eq!(
-            (capture.rows(), capture.kept_rows(), capture.kept_bytes()),
-            (2, 0, 0)
-        );
-        assert!(capture.is_truncated() && capture.chunk(Follow::No).is_none());
-    }
-}
+mod tests;

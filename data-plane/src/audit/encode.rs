@@ -172,6 +172,12 @@ impl Ended<'_> {
     }
 }
 
+/// Appends an error to the fields of a statement that had succeeded. Of a field that comes twice, the last counts.
+pub(crate) fn put_error(ended: &mut Vec<u8>, sqlstate: &str, error_message: &str) {
+    bytes(ended, 9, sqlstate.as_bytes());
+    bytes(ended, 10, error_message.as_bytes());
+}
+
 impl Encode for Settled<'_> {
     const FIELD: u32 = 3;
 

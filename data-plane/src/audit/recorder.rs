@@ -1,28 +1,27 @@
 //! Makes the record of a session: one statement at a time, in the order in which the target runs them.
+//!
+//! `ends` has how statements and the session end.
 
 use std::sync::Arc;
 
 use pglens_core::{AuditLevel, SessionId};
 use pglens_rpc::v1;
-use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
 use super::Outbox;
 use super::capture::{Capture, CaptureLimits, PlainRows};
 pub(crate) use super::capture::{ChunkRoom, Follow};
-use super::encode::{Ended, Rows, SessionEnded, Settled, Started};
+use super::encode::{Rows, Started};
 use super::query_id::query_id;
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
 use crate::clock::Now;
-use crate::metrics::{Direction, Metrics};
-use crate::policy::quota::Used;
+use crate::metrics::{Metrics, StatementOutcome};
+
+mod ends;
 
 /// Rows for which every statement has a promised place, so that one with a short answer ends even when the outbox is
 /// full: nobody waits for what has been done already.
 const PROMISED_ROW_BYTES: usize = 4096;
-
-/// Memory that a session without a statement keeps for the next one, twice.
-const MAX_IDLE_BYTES: usize = 512;
 
 /// The statement the target works on.
 #[derive(Debug)]
@@ -34,6 +33,8 @@ struct Running {
     bytes_out: u64,
     columns: Arc<[v1::Column]>,
     capture: Capture,
+    /// The result at hand is that of a COPY, whose rows the command tag counts.
+    copies: bool,
     place: Promised,
 }
 
@@ -57,6 +58,8 @@ pub(crate) struct Recorder {
     /// The end of the last statement, encoded, kept for the transaction status that `ReadyForQuery` may bring. Empty when
     /// there is none.
     ended: Vec<u8>,
+    /// How that one ended.
+    ended_as: StatementOutcome,
     /// Memory for the rows of the next statement.
     rows: Vec<u8>,
     totals: Totals,
@@ -85,6 +88,7 @@ impl Recorder {
             level,
             running: None,
             ended: Vec::new(),
+            ended_as: StatementOutcome::Unknown,
             rows: Vec::new(),
             totals: Totals::default(),
             announced_sequence: 0,
@@ -185,6 +189,7 @@ impl Recorder {
             bytes_out: 0,
             columns,
             capture: Capture::new(self.limits, std::mem::take(&mut self.rows)),
+            copies: false,
             place,
         });
     }
@@ -230,14 +235,58 @@ impl Recorder {
             .is_none_or(|running| running.capture.is_like_last_row(total))
     }
 
-    /// Begins a row or COPY message of `total` bytes.
-    pub(crate) fn begin_row(&mut self, total: usize, now: Now) {
+    /// The target has answered that COPY data follows, in either direction.
+    pub(crate) fn copy_begins(&mut self) {
         if let Some(running) = &mut self.running {
-            running
-                .first_row_us
-                .get_or_insert_with(|| now.micros_since(running.started));
-            running.capture.begin(total);
+            running.copies = true;
         }
+    }
+
+    /// A result of the running statement is complete. Rows of a COPY are as many as its command tag says: messages may
+    /// hold any number of them, a part of one, or a header.
+    pub(crate) fn result_complete(&mut self, command_tag: &[u8]) {
+        if let Some(running) = &mut self.running {
+            let copies = std::mem::take(&mut running.copies);
+            let copied = rows_copied(command_tag).filter(|_| copies);
+            running.capture.result_complete(copied);
+        }
+    }
+
+    /// Begins a message of `total` bytes with COPY data from the client.
+    pub(crate) fn begin_copy_data(&mut self, total: usize, now: Now) {
+        if let Some(capture) = self.row_comes(now) {
+            capture.begin_uncounted(total);
+        }
+    }
+
+    /// Begins `messages` messages of `bytes` bytes with COPY data from the client, which the limit counts as `lines`
+    /// rows, no more than [`Recorder::plain_rows`].
+    pub(crate) fn begin_copy_run(&mut self, (messages, lines): (u64, u64), bytes: usize, now: Now) {
+        if let Some(capture) = self.row_comes(now) {
+            capture.begin_all_uncounted(messages, lines, bytes);
+        }
+    }
+
+    /// Begins a row of `total` bytes, or a message with COPY data from the target.
+    pub(crate) fn begin_row(&mut self, total: usize, now: Now) {
+        if let Some(capture) = self.row_comes(now) {
+            capture.begin(total);
+        }
+    }
+
+    /// Begins `rows` rows of `bytes` bytes, no more than [`Recorder::plain_rows`].
+    pub(crate) fn begin_rows(&mut self, rows: u64, bytes: usize, now: Now) {
+        if let Some(capture) = self.row_comes(now) {
+            capture.begin_all(rows, bytes);
+        }
+    }
+
+    fn row_comes(&mut self, now: Now) -> Option<&mut Capture> {
+        let running = self.running.as_mut()?;
+        running
+            .first_row_us
+            .get_or_insert_with(|| now.micros_since(running.started));
+        Some(&mut running.capture)
     }
 
     /// Rows that need no question to [`Recorder::room_for_row`].
@@ -245,16 +294,6 @@ impl Recorder {
         let none = PlainRows { rows: 0, bytes: 0 };
         let running = self.running.as_ref();
         running.map_or(none, |running| running.capture.plain_rows())
-    }
-
-    /// Begins `rows` messages of `bytes` bytes, which count as `counted` rows, no more than [`Recorder::plain_rows`].
-    pub(crate) fn begin_rows(&mut self, (rows, counted): (u64, u64), bytes: usize, now: Now) {
-        if let Some(running) = &mut self.running {
-            running
-                .first_row_us
-                .get_or_insert_with(|| now.micros_since(running.started));
-            running.capture.begin_all(rows, counted, bytes);
-        }
     }
 
     /// Takes bytes of rows that were begun, on their way to the client.
@@ -312,103 +351,10 @@ impl Recorder {
         }
         true
     }
+}
 
-    /// Ends the running statement. Rows that no chunk was made of are given up: ask [`Recorder::can_end`] before.
-    pub(crate) fn end(&mut self, outcome: Outcome<'_>, now: Now) {
-        let Some(mut running) = self.running.take() else {
-            return;
-        };
-        self.metrics.statement(outcome.metric());
-        if let Some(rule) = outcome.refusal {
-            self.metrics.refusal(rule);
-        }
-        if running.capture.pending_bytes() > 0 {
-            running.capture.abandon_chunk();
-        }
-        let result_digest = running.capture.digest();
-        let ended = Ended {
-            query_id: running.query_id,
-            session_id: self.session_id,
-            duration_us: now.micros_since(running.started),
-            first_row_us: running.first_row_us,
-            row_count: running.capture.rows(),
-            bytes_in: running.bytes_in,
-            bytes_out: running.bytes_out,
-            command_tag: &outcome.command_tag,
-            sqlstate: &outcome.sqlstate,
-            error_message: &outcome.error_message,
-            refusal: outcome.refusal.unwrap_or_default(),
-            columns: &running.columns,
-            rows_truncated: running.capture.is_truncated(),
-            captured_rows: running.capture.kept_rows(),
-            captured_bytes: running.capture.kept_bytes(),
-            result_digest,
-            outcome_unknown: outcome.unknown,
-        };
-        self.ended.clear();
-        ended.put_fields(&mut self.ended);
-        drop(running.place);
-        let rows = running.capture.into_buffer();
-        if rows.capacity() <= MAX_IDLE_BYTES {
-            self.rows = rows;
-        }
-    }
-
-    /// Records a statement that the target finished with, or never saw, as one event.
-    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
-        self.start(place, Arc::default(), now);
-        self.end(outcome, now);
-    }
-
-    /// The transaction status behind the last statement.
-    pub(crate) fn ready(&mut self, status: TransactionStatus) {
-        self.push_end(status.as_str());
-    }
-
-    /// Stops waiting for a transaction status.
-    pub(crate) fn flush_end(&mut self) {
-        self.push_end("");
-    }
-
-    fn push_end(&mut self, transaction_status: &'static str) {
-        if self.ended.is_empty() {
-            return;
-        }
-        self.outbox.push(&Settled {
-            ended: &self.ended,
-            transaction_status,
-        });
-        self.is_unwritten |= self.level == AuditLevel::Strict;
-        self.ended.clear();
-        if self.ended.capacity() > MAX_IDLE_BYTES {
-            self.ended = Vec::new();
-        }
-    }
-
-    /// Ends the record of the session.
-    pub(crate) fn end_session(&mut self, reason: &'static str, sqlstate: &str, used: Used) {
-        self.metrics.session_ended(reason);
-        self.flush_end();
-        self.count_bytes();
-        self.outbox.push(&SessionEnded {
-            session_id: self.session_id,
-            ended_at_unix_us: crate::clock::unix_us(),
-            reason,
-            sqlstate,
-            queries_used: used.queries,
-            bytes_used: used.bytes,
-            bytes_in: self.totals.bytes_in,
-            bytes_out: self.totals.bytes_out,
-        });
-        self.is_unwritten = true;
-        self.flush();
-    }
-
-    /// Counts what passed, at the end of the session.
-    fn count_bytes(&self) {
-        self.metrics
-            .row_bytes(Direction::ToClient, self.totals.bytes_out);
-        self.metrics
-            .row_bytes(Direction::ToTarget, self.totals.bytes_in);
-    }
+/// The number in `COPY 5`.
+fn rows_copied(command_tag: &[u8]) -> Option<u64> {
+    let tag = std::str::from_utf8(command_tag).ok()?;
+    tag.strip_prefix("COPY ")?.parse().ok()
 }

@@ -9,34 +9,36 @@ pub struct Outcome {
     pub tag: String,
     /// Empty unless it failed.
     pub sqlstate: String,
-    /// Rows, or lines of COPY data, that came back; nothing for COPY FROM STDIN.
-    pub rows: Option<i64>,
+    /// Rows that came back or, of a COPY in either direction, as many as its tag says.
+    pub rows: i64,
 }
 
 /// One outcome for each statement that the answers tell the end of, in order: `CommandComplete`, `ErrorResponse`,
 /// `PortalSuspended`, `EmptyQueryResponse`, `FunctionCallResponse`.
 pub fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
     let mut found = Vec::new();
-    let (mut rows, mut is_copy_in) = (0, false);
+    let (mut rows, mut is_copy) = (0, false);
     for answer in answers {
         let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
         let outcome = |tag, sqlstate, rows| Outcome {
             tag,
             sqlstate,
-            rows: (!is_copy_in).then_some(rows),
+            rows,
         };
         match answer.tag {
             b'D' | b'd' => {
                 rows += 1;
                 continue;
             }
-            b'G' => {
-                is_copy_in = true;
+            b'G' | b'H' => {
+                is_copy = true;
                 continue;
             }
             b'C' => {
-                let tag = answer.payload.strip_suffix(&[0]).unwrap_or_default();
-                found.push(outcome(text(tag), String::new(), rows));
+                let tag = text(answer.payload.strip_suffix(&[0]).unwrap_or_default());
+                let copied = tag.strip_prefix("COPY ").filter(|_| is_copy);
+                let copied = copied.and_then(|count| count.parse().ok());
+                found.push(outcome(tag, String::new(), copied.unwrap_or(rows)));
             }
             b'E' => {
                 let fields = answer.payload.split(|byte| *byte == 0);
@@ -52,7 +54,7 @@ pub fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
             b's' | b'I' | b'V' => found.push(outcome(String::new(), String::new(), rows)),
             _ => continue,
         }
-        (rows, is_copy_in) = (0, false);
+        (rows, is_copy) = (0, false);
     }
     found
 }

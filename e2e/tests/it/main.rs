@@ -13,6 +13,7 @@ mod cancel;
 mod cancel_drivers;
 mod cancel_outage;
 mod clients;
+mod commits;
 mod compare;
 mod configuration;
 mod control_plane_down;

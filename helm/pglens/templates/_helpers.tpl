@@ -163,6 +163,11 @@ lifecycle:
 {{ add (include "pglens.preStopSeconds" . | int) (int .plane.settings.shutdownGraceSeconds) 15 }}
 {{- end }}
 
+{{/* Pods that keep their spool on a volume of their own have a place each. */}}
+{{- define "pglens.dataPlaneKind" -}}
+{{ ternary "StatefulSet" "Deployment" .Values.dataPlane.spool.persistence.enabled }}
+{{- end }}
+
 {{/* What the schema cannot say. */}}
 {{- define "pglens.validate" -}}
 {{- if and .Values.storage.dsn .Values.storage.existingSecret }}
@@ -196,6 +201,9 @@ lifecycle:
 {{- if and .caSecret (not (hasPrefix "https://" .endpoint)) }}
 {{- fail "controlPlane.feed.caSecret is for an https endpoint" }}
 {{- end }}
+{{- end }}
+{{- if and .Values.dataPlane.spool.persistence.enabled .Values.dataPlane.spool.volume }}
+{{- fail "dataPlane.spool.volume and dataPlane.spool.persistence are both given: give one" }}
 {{- end }}
 {{- if and .Values.dataPlane.autoscaling.enabled (lt (int .Values.dataPlane.autoscaling.maxReplicas) (int .Values.dataPlane.autoscaling.minReplicas)) }}
 {{- fail "dataPlane.autoscaling.maxReplicas is less than minReplicas" }}

@@ -58,7 +58,7 @@ impl Engine {
             }
             Taken::NotYet => return Err(Ending::bytes_unavailable()),
         }
-        self.recorder.begin_row(total, now);
+        self.recorder.begin_copy_data(total, now);
         Ok(self.take_client(header, chunk, Rest::Record, out))
     }
 
@@ -67,8 +67,8 @@ impl Engine {
     fn plain_copy_run(&mut self, chunk: &[u8], is_text: bool, now: Now) -> Option<usize> {
         let most = self.recorder.plain_rows();
         let counts_lines = is_text && most.rows < u64::MAX;
-        let (mut messages, mut rows, mut run) = (0, 0, 0);
-        while rows < most.rows
+        let (mut messages, mut lines, mut run) = (0, 0, 0);
+        while lines < most.rows
             && let Some(rest) = chunk.get(run..)
             && let Ok(Some(header)) = Header::peek(rest)
         {
@@ -76,8 +76,8 @@ impl Engine {
             if header.tag() != tag::COPY_DATA || end > chunk.len() || end > most.bytes {
                 break;
             }
-            rows += match counts_lines {
-                true => lines(header.payload(rest)).max(1),
+            lines += match counts_lines {
+                true => lines_of(header.payload(rest)).max(1),
                 false => 1,
             };
             messages += 1;
@@ -87,7 +87,7 @@ impl Engine {
             return None;
         }
         self.client_goes_on();
-        self.recorder.begin_rows((messages, rows), run, now);
+        self.recorder.begin_copy_run((messages, lines), run, now);
         Some(run)
     }
 
@@ -108,6 +108,6 @@ impl Engine {
     }
 }
 
-fn lines(data: &[u8]) -> u64 {
+fn lines_of(data: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', data).count() as u64
 }

@@ -45,8 +45,15 @@ impl Engine {
             }
             None => {
                 let outcome = Outcome::failed(fields.sqlstate, fields.message);
-                if !self.recorder.is_running()
-                    && let Some(facts) = self.attempted()
+                let is_commit = !is_fatal && self.is_behind_statements();
+                if is_commit
+                    && self
+                        .recorder
+                        .fail_completed(fields.sqlstate, fields.message)
+                {
+                    // Its own record says so.
+                } else if !self.recorder.is_running()
+                    && let Some(facts) = self.attempted(is_fatal)
                 {
                     match self.recorder.promise(facts) {
                         Some(place) => self.recorder.start_and_end(place, outcome, now),
@@ -88,10 +95,24 @@ impl Engine {
         statement_timeout(limit).detail(format!("Grant {} sets that limit.", grant.id))
     }
 
+    /// Whether the target has run the statements that it was given and is about to be ready: what fails then is the
+    /// commit of an implicit transaction, in a deferred constraint, say.
+    fn is_behind_statements(&mut self) -> bool {
+        let head = self.exchange.head();
+        let ready_follows = matches!(
+            head,
+            Some(Expected::Sync | Expected::Query(_) | Expected::FunctionCall(_))
+        );
+        ready_follows && !self.recorder.is_running()
+    }
+
     /// What the head of the queue was about to do when it failed before its Execute: a Parse of a text that is wrong,
-    /// or a Bind whose values cannot be, in which functions may have run. People look for these in the record.
-    fn attempted(&mut self) -> Option<StatementFacts> {
+    /// or a Bind whose values cannot be, in which functions may have run. People look for these in the record. A Sync
+    /// is among them when the ends of the statements it was to commit have gone into the record before.
+    fn attempted(&mut self, is_fatal: bool) -> Option<StatementFacts> {
         match self.exchange.head()? {
+            // Otherwise it is the session that ends, and its record says so.
+            Expected::Sync if !is_fatal => Some(facts::of_sync()),
             Expected::Parse { statement, .. } => {
                 let bytes_in = statement.text.len() as u64;
                 Some(facts::whole(&statement.text, &statement.analysis, bytes_in))

@@ -148,6 +148,19 @@ fn parameters(
     Parameters::new(values.iter().enumerate().map(parameter))
 }
 
+/// A Sync that failed, by the commit of the implicit transaction that it ends.
+pub(super) fn of_sync() -> StatementFacts {
+    let text: Arc<str> = "Sync".into();
+    StatementFacts {
+        range: 0..text.len(),
+        text,
+        kind: "SYNC",
+        fingerprint: None,
+        parameters: Parameters::default(),
+        bytes_in: 0,
+    }
+}
+
 pub(super) fn of_call(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts {
     let text: Arc<str> = format!("function {}", call.function).into();
     StatementFacts {

@@ -175,6 +175,9 @@ impl Engine {
                 tag::COPY_IN_RESPONSE | tag::COPY_OUT_RESPONSE | tag::COPY_DONE,
                 Some(Expected::Query(_) | Expected::Execute(_)),
             ) if self.recorder.is_running() => {
+                if tag != tag::COPY_DONE {
+                    self.recorder.copy_begins();
+                }
                 if tag == tag::COPY_IN_RESPONSE {
                     let is_text = payload.first() == Some(&0);
                     self.copy_in = CopyIn::Active { is_text };
@@ -234,6 +237,7 @@ impl Engine {
         }
         self.copy_in = CopyIn::No;
         self.exchange.forget_swallowed_syncs();
+        self.recorder.result_complete(command_tag);
         let outcome = Outcome::completed(command_tag);
         let text = sql_names::matters(command_tag).then(|| self.recorder.running_sql());
         match self.exchange.head() {

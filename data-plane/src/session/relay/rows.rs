@@ -86,7 +86,7 @@ impl Engine {
             return None;
         }
         self.target_goes_on();
-        self.recorder.begin_rows((rows, rows), run, now);
+        self.recorder.begin_rows(rows, run, now);
         Some(run)
     }
 

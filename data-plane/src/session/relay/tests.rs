@@ -26,6 +26,7 @@ use crate::policy::{Judge, Quota};
 use crate::upstream::CancelKey;
 
 mod attribution;
+mod commit;
 mod copy_in;
 mod large_bind;
 mod refusals;

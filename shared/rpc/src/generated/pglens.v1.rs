@@ -1681,7 +1681,7 @@ pub struct StatementEnded {
     pub duration_us: u64,
     #[prost(uint64, optional, tag = "4")]
     pub first_row_us: ::core::option::Option<u64>,
-    /// Rows in the result, or CopyData messages of a COPY, whether kept or not.
+    /// Rows in the result, kept or not; of a COPY the count in its command tag.
     #[prost(uint64, tag = "5")]
     pub row_count: u64,
     /// Payload the client sent for it: statement, parameters, COPY data; whole messages.

@@ -1,0 +1,130 @@
+//! How statements end, and the session: their ends wait for the transaction status behind them.
+
+use std::sync::Arc;
+
+use pglens_core::AuditLevel;
+use pglens_wire::backend::TransactionStatus;
+
+use super::{Outcome, Promised, Recorder};
+use crate::audit::encode::{Ended, SessionEnded, Settled, put_error};
+use crate::clock::Now;
+use crate::metrics::{Direction, StatementOutcome};
+use crate::policy::quota::Used;
+
+/// Memory that a session without a statement keeps for the next one, twice.
+const MAX_IDLE_BYTES: usize = 512;
+
+impl Recorder {
+    /// Ends the running statement. Rows that no chunk was made of are given up: ask [`Recorder::can_end`] before.
+    pub(crate) fn end(&mut self, outcome: Outcome<'_>, now: Now) {
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
+        if let Some(rule) = outcome.refusal {
+            self.metrics.refusal(rule);
+        }
+        if running.capture.pending_bytes() > 0 {
+            running.capture.abandon_chunk();
+        }
+        let result_digest = running.capture.digest();
+        let ended = Ended {
+            query_id: running.query_id,
+            session_id: self.session_id,
+            duration_us: now.micros_since(running.started),
+            first_row_us: running.first_row_us,
+            row_count: running.capture.rows(),
+            bytes_in: running.bytes_in,
+            bytes_out: running.bytes_out,
+            command_tag: &outcome.command_tag,
+            sqlstate: &outcome.sqlstate,
+            error_message: &outcome.error_message,
+            refusal: outcome.refusal.unwrap_or_default(),
+            columns: &running.columns,
+            rows_truncated: running.capture.is_truncated(),
+            captured_rows: running.capture.kept_rows(),
+            captured_bytes: running.capture.kept_bytes(),
+            result_digest,
+            outcome_unknown: outcome.unknown,
+        };
+        self.ended.clear();
+        self.ended_as = outcome.metric();
+        ended.put_fields(&mut self.ended);
+        drop(running.place);
+        let rows = running.capture.into_buffer();
+        if rows.capacity() <= MAX_IDLE_BYTES {
+            self.rows = rows;
+        }
+    }
+
+    /// Records a statement that the target finished with, or never saw, as one event.
+    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
+        self.start(place, Arc::default(), now);
+        self.end(outcome, now);
+    }
+
+    /// What had completed has failed after all, before its transaction status came: the commit of an implicit
+    /// transaction. `false`: no such end is at hand, because it went into the record already or there was none.
+    pub(crate) fn fail_completed(&mut self, sqlstate: &[u8], message: &[u8]) -> bool {
+        let is_at_hand = !self.ended.is_empty();
+        if !is_at_hand || !matches!(self.ended_as, StatementOutcome::Succeeded) {
+            return false;
+        }
+        let outcome = Outcome::failed(sqlstate, message);
+        self.ended_as = outcome.metric();
+        put_error(&mut self.ended, &outcome.sqlstate, &outcome.error_message);
+        true
+    }
+
+    /// The transaction status behind the last statement.
+    pub(crate) fn ready(&mut self, status: TransactionStatus) {
+        self.push_end(status.as_str());
+    }
+
+    /// Stops waiting for a transaction status.
+    pub(crate) fn flush_end(&mut self) {
+        self.push_end("");
+    }
+
+    fn push_end(&mut self, transaction_status: &'static str) {
+        if self.ended.is_empty() {
+            return;
+        }
+        self.metrics.statement(self.ended_as);
+        self.outbox.push(&Settled {
+            ended: &self.ended,
+            transaction_status,
+        });
+        self.is_unwritten |= self.level == AuditLevel::Strict;
+        self.ended.clear();
+        if self.ended.capacity() > MAX_IDLE_BYTES {
+            self.ended = Vec::new();
+        }
+    }
+
+    /// Ends the record of the session.
+    pub(crate) fn end_session(&mut self, reason: &'static str, sqlstate: &str, used: Used) {
+        self.metrics.session_ended(reason);
+        self.flush_end();
+        self.count_bytes();
+        self.outbox.push(&SessionEnded {
+            session_id: self.session_id,
+            ended_at_unix_us: crate::clock::unix_us(),
+            reason,
+            sqlstate,
+            queries_used: used.queries,
+            bytes_used: used.bytes,
+            bytes_in: self.totals.bytes_in,
+            bytes_out: self.totals.bytes_out,
+        });
+        self.is_unwritten = true;
+        self.flush();
+    }
+
+    /// Counts what passed, at the end of the session.
+    fn count_bytes(&self) {
+        self.metrics
+            .row_bytes(Direction::ToClient, self.totals.bytes_out);
+        self.metrics
+            .row_bytes(Direction::ToTarget, self.totals.bytes_in);
+    }
+}
