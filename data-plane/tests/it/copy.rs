@@ -31,10 +31,6 @@ async fn copy_goes_in_and_out_and_is_recorded() {
         ("COPY 100", "COPY 100")
     );
     assert_eq!((inward.row_count, outward.row_count), (100, 100));
-    assert_eq!(
-        inward.captured_rows, 1,
-        "the driver sends its lines together"
-    );
     assert!(inward.bytes_in > 290 && inward.bytes_out == 0);
     assert_eq!(outward.bytes_out, 290 + 5 * 100);
     assert_eq!(statements[1].started.kind, "COPY");

@@ -82,7 +82,7 @@ fn what_has_failed_already_keeps_its_error_and_a_lost_connection_is_no_failed_co
     let mut script = Setup::default().script();
     script.client(&[parse_bind_execute("insert 1"), sync()].concat());
     script.target(&[begun(), error("23505"), error("23503"), idle()].concat());
-    assert_eq!(script.record()[0], entry("insert 1", "23505", "I"));
+    assert_eq!(script.record()[0], entry("insert 1", "23505", ""));
 
     let mut script = Setup::default().script();
     script.client(&[parse_bind_execute("commit"), sync()].concat());
