@@ -19,8 +19,8 @@ pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
 }
 
 fn is_head_line(line: &str) -> bool {
-    const WORDS: [&str; 8] = [
-        "session", "read", "compare", "startup", "version", "since", "until", "aside",
+    const WORDS: [&str; 9] = [
+        "session", "read", "compare", "startup", "version", "since", "until", "aside", "commits",
     ];
     WORDS.contains(&line.split(' ').next().unwrap_or_default())
 }

@@ -11,6 +11,7 @@
 //!   version 3.2                         the protocol version asked for
 //!   since MAJOR, until MAJOR            the PostgreSQL majors it is for
 //!   aside NUMBER...                     these outcomes in its answers, counted from 1, are of no statement
+//!   commits NUMBER...                   these are commits that failed, of the statement before
 //! query SQL
 //! parse NAME[(OID,...)] SQL             the name - is the empty one, here and below; OID*COUNT is so many of them
 //! bind PORTAL STATEMENT VALUE... [=> FORMAT...]   VALUE: 'text', x'00ff' (binary), null, each with *COUNT if need be;
@@ -59,6 +60,7 @@ pub struct Session {
     pub since: u32,
     pub until: u32,
     pub aside: Vec<usize>,
+    pub commits: Vec<usize>,
     pub steps: Vec<Step>,
 }
 
@@ -141,6 +143,7 @@ impl Session {
             since: 0,
             until: u32::MAX,
             aside: Vec::new(),
+            commits: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -157,10 +160,8 @@ impl Session {
             ("read", "") => self.read = true,
             ("compare", "message") => self.errors = Errors::Message,
             ("compare", "sqlstate") => self.errors = Errors::Sqlstate,
-            ("aside", numbers) => {
-                let numbers = numbers.split(' ').map(|number| number.parse().ok());
-                self.aside = numbers.collect::<Option<_>>()?;
-            }
+            ("aside", list) => self.aside = numbers(list)?,
+            ("commits", list) => self.commits = numbers(list)?,
             ("startup", pair) => {
                 let (name, value) = pair.split_once(' ')?;
                 self.startup.push((name.to_owned(), value.to_owned()));
@@ -361,4 +362,7 @@ fn a_session_is_read_as_it_is_written() {
         Step::WaitForEnd,
     ];
     assert_eq!(session.steps, expected);
+}
+fn numbers(list: &str) -> Option<Vec<usize>> {
+    list.split(' ').map(|number| number.parse().ok()).collect()
 }

@@ -121,7 +121,7 @@ impl Players<'_> {
         let normal = |answers: &[Answer]| normal::normal(answers, self.sample_end);
         match difference(&normal(&direct), &normal(&proxied), session.errors) {
             Some(difference) => Err(difference),
-            None if got_in => Ok(Some(told(&proxied, &session.aside))),
+            None if got_in => Ok(Some(told(&proxied, session))),
             None => Ok(None),
         }
     }
@@ -160,14 +160,17 @@ fn recorded_outcome(record: &Recorded) -> Outcome {
 }
 
 /// What the answers behind the login tell, without those that are of no statement.
-fn told(answers: &[Answer], aside: &[usize]) -> Vec<Outcome> {
+fn told(answers: &[Answer], session: &Session) -> Vec<Outcome> {
     let ready = answers.iter().position(|answer| answer.tag == b'Z');
-    let outcomes = outcomes(&answers[ready.unwrap()..]);
-    let numbered = (1..).zip(outcomes);
-    numbered
-        .filter(|(number, _)| !aside.contains(number))
-        .map(|(_, outcome)| outcome)
-        .collect()
+    let mut told: Vec<Outcome> = Vec::new();
+    for (number, outcome) in (1..).zip(outcomes(&answers[ready.unwrap()..])) {
+        if session.commits.contains(&number) {
+            told.last_mut().unwrap().sqlstate = outcome.sqlstate;
+        } else if !session.aside.contains(&number) {
+            told.push(outcome);
+        }
+    }
+    told
 }
 
 fn outcome_difference(told: &[Outcome], recorded: &[Outcome]) -> Option<String> {
