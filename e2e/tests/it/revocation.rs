@@ -166,8 +166,9 @@ async fn ends(fleet: &Fleet, reason: &str, number: usize) -> Vec<(Doing, Duratio
         Doing::InTransaction,
         Doing::Flooded,
     ];
-    // One is flooded: the record of more would keep the machine busy.
-    let count = SESSIONS * (kinds.len() - 1) + 1;
+    // One is flooded, for the first reason: the record of more would keep the machine busy.
+    let flooded = usize::from(number == 0);
+    let count = SESSIONS * (kinds.len() - 1) + flooded;
     let starting = (0..count)
         .map(|index| Session::start(fleet, &person, index + number, kinds[index / SESSIONS]));
     let sessions = join_all(starting).await;
