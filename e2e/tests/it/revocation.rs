@@ -53,13 +53,14 @@ impl Session {
             Doing::Streaming => {
                 stream(
                     client,
-                    "select pg_sleep(0.005), n from generate_series(1, 100000000) n",
+                    "select pg_sleep(0.005), generate_series(1, 100000000)",
                 )
                 .await;
                 None
             }
             Doing::Flooded => {
-                let rows = "select repeat('x', 500) from generate_series(1, 100000000)";
+                // In FROM the series would be made, and written to the disk, before the first row.
+                let rows = "select repeat('x', 500), generate_series(1, 100000000)";
                 stream(client, rows).await;
                 None
             }

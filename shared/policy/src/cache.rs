@@ -41,7 +41,7 @@ pub struct Judged {
     pub analysis: Arc<Analysis>,
     /// By the rules it was judged by.
     pub verdict: Result<(), Refusal>,
-    /// The analysis is that of a text shorter by so many bytes, whose only statement is this one with smaller numbers.
+    /// The analysis is that of a text shorter by so many bytes, whose only statement is this one with shorter constants.
     pub longer_by: usize,
 }
 
@@ -246,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_differ_in_numbers_take_the_place_of_one() {
+    fn texts_that_differ_in_constants_take_the_place_of_one() {
         let cache = VerdictCache::new();
         for number in [1, 22, 333] {
-            let sql = format!("select a from t where b = {number}; ");
+            let sql = format!("select a from t where b = {number} and c = 'it''s {number}'; ");
             let judged = cache.judge(sql.as_bytes(), &writes());
             let [only] = judged.analysis.statements.as_slice() else {
                 panic!("{judged:?}")
