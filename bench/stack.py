@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # 2,000 idle sessions, those of the control plane's test of the database, and some of the system's own.
 MAX_CONNECTIONS = 2200
 USER = DATABASE = "bench"
-# The user whose grant has quotas, and quotas that no run gets near.
-QUOTA_USER = "bench_quota"
-QUOTAS = {"max_queries": 10**12, "max_bytes": 10**15}
+# The users whose grants are not like that of `USER`: one with quotas that no run gets near, one under `strict`.
+QUOTA_USER, STRICT_USER = "bench_quota", "bench_strict"
+GRANTS = {USER: {}, QUOTA_USER: {"max_queries": 10**12, "max_bytes": 10**15}, STRICT_USER: {"audit_level": "strict"}}
 
 
 def find(program):
@@ -120,13 +120,15 @@ class Stack:
         host, port = ready["proxy"].rsplit(":", 1)
         programs = {"data-plane": Process(pids["data_plane"]), "control-plane": Process(pids["control_plane"]),
                     "storage": Server(pids["postgres"]), "target": target}
-        # Not one of the ways to compare: `bench/quota.py` does that.
+        self.pglens = Way("pglens", host, port, USER, self.password, programs)
+        # Not ways that `bench/run.py` compares: `bench/quota.py` and `bench/strict.py` do that.
         self.with_quota = Way("pglens, quotas", host, port, QUOTA_USER, self.password, programs)
+        self.strict = Way("pglens, strict", host, port, STRICT_USER, self.password, programs)
         self.ways = [
             direct,
             Way("pgbouncer", "127.0.0.1", pgbouncer_port, USER, self.password,
                 {"pgbouncer": pgbouncer, "target": target}),
-            Way("pglens", host, port, USER, self.password, programs),
+            self.pglens,
         ]
 
     def _as_user(self, command):
@@ -208,7 +210,7 @@ class Stack:
         return start_pglens(self.folder, self.started)
 
     def _grant(self, ready, target_port):
-        """The target, a user with a write grant without limits and one with quotas, made over REST."""
+        """The target, and users with a write grant each, made over REST."""
         credentials = base64.b64encode(f"{ready['admin_user']}:{ready['admin_password']}".encode()).decode()
 
         def post(path, body):
@@ -223,8 +225,8 @@ class Stack:
         database = post("databases", {
             "name": DATABASE, "host": "127.0.0.1", "port": target_port, "database_name": DATABASE,
             "username": USER, "password": self.password, "ssl_mode": "disable"})
-        for name, quotas in ((USER, {}), (QUOTA_USER, QUOTAS)):
+        for name, terms in GRANTS.items():
             user = post("users", {"username": name, "password": self.password, "is_admin": False})
             post("grants", {"user_id": user, "database_id": database, "access_level": "write",
                             "starts_at": (now - datetime.timedelta(minutes=5)).isoformat(),
-                            "expires_at": (now + datetime.timedelta(days=1)).isoformat(), **quotas})
+                            "expires_at": (now + datetime.timedelta(days=1)).isoformat(), **terms})

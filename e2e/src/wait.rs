@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longer than any part of a test takes on a busy machine.
-const STEP_LIMIT: Duration = Duration::from_secs(90);
+pub const STEP_LIMIT: Duration = Duration::from_secs(90);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
@@ -41,8 +41,13 @@ where
 /// Runs a part of a test; one that hangs fails under its name, with everything there is to see, before the test
 /// runner ends the process without a word.
 pub async fn step<T>(name: &str, part: impl Future<Output = T>) -> T {
+    step_within(STEP_LIMIT, name, part).await
+}
+
+/// The same for a part that takes longer.
+pub async fn step_within<T>(limit: Duration, name: &str, part: impl Future<Output = T>) -> T {
     println!("step: {name}");
-    tokio::time::timeout(STEP_LIMIT, part)
+    tokio::time::timeout(limit, part)
         .await
-        .unwrap_or_else(|_| panic!("step {name} hangs: not done within {STEP_LIMIT:?}"))
+        .unwrap_or_else(|_| panic!("step {name} hangs: not done within {limit:?}"))
 }

@@ -1,8 +1,12 @@
-//! When a batch of records is sent: enough of them, enough bytes, or old enough. The clock is an argument.
+//! When a batch of records is sent: enough of them, enough bytes, old enough, or waited for. The clock is an argument.
 
 use std::time::{Duration, Instant};
 
-/// The three closings of a batch.
+/// How long a commit that somebody waits for is put off, so that others can share it. A commit takes longer, and those
+/// who come too late wait for two.
+const SHARING: Duration = Duration::from_millis(2);
+
+/// The three closings of a batch that nobody waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
     pub(crate) max_records: u64,
@@ -25,6 +29,11 @@ pub(crate) enum Decision {
 pub(crate) struct Batcher {
     limits: BatchLimits,
     waiting_since: Option<Instant>,
+    /// Since when somebody waits for the commit of a record.
+    awaited_since: Option<Instant>,
+    /// How many waited for the last commit that was waited for, and how many more came while it was made.
+    shared_by: u64,
+    came_late: u64,
 }
 
 impl Batcher {
@@ -32,6 +41,9 @@ impl Batcher {
         Self {
             limits,
             waiting_since: None,
+            awaited_since: None,
+            shared_by: 0,
+            came_late: 0,
         }
     }
 
@@ -49,9 +61,21 @@ impl Batcher {
         Decision::Wait(due)
     }
 
-    /// Closes the batch at once.
-    pub(crate) fn send_now(&mut self) -> Decision {
-        self.waiting_since = None;
+    /// So many sessions wait for the commit behind one that is being made.
+    pub(crate) fn come_late(&mut self, sessions: u64) {
+        self.came_late = self.came_late.max(sessions);
+    }
+
+    /// Decides when `sessions` wait for a commit and none is being made that somebody waits for. A lone one goes at once;
+    /// where there were several, those who were told of the last commit are given a moment to come again: otherwise one
+    /// half would always wait for the commit of the other.
+    pub(crate) fn decide_awaited(&mut self, sessions: u64, now: Instant) -> Decision {
+        let due = *self.awaited_since.get_or_insert(now) + SHARING;
+        if sessions < self.shared_by + self.came_late && now < due {
+            return Decision::Wait(due);
+        }
+        (self.shared_by, self.came_late) = (sessions, 0);
+        (self.awaited_since, self.waiting_since) = (None, None);
         Decision::Send
     }
 }
@@ -74,6 +98,26 @@ mod tests {
         assert_eq!(batcher().decide(10, 1, now), Decision::Send);
         assert_eq!(batcher().decide(1, 1000, now), Decision::Send);
         assert_eq!(batcher().decide(0, 0, now), Decision::Idle);
+    }
+
+    #[test]
+    fn who_shared_a_commit_is_waited_for_a_moment() {
+        let (mut batcher, now) = (batcher(), Instant::now());
+        assert_eq!(batcher.decide_awaited(1, now), Decision::Send);
+        assert_eq!(batcher.decide_awaited(1, now), Decision::Send);
+        assert_eq!(batcher.decide_awaited(3, now), Decision::Send);
+        let due = now + SHARING;
+        assert_eq!(batcher.decide_awaited(1, now), Decision::Wait(due));
+        assert_eq!(batcher.decide_awaited(3, now), Decision::Send);
+        assert_eq!(batcher.decide_awaited(2, now), Decision::Wait(due));
+        assert_eq!(batcher.decide_awaited(2, due), Decision::Send);
+        assert_eq!(batcher.decide_awaited(2, due), Decision::Send);
+        batcher.come_late(1);
+        assert_eq!(
+            batcher.decide_awaited(2, due),
+            Decision::Wait(due + SHARING)
+        );
+        assert_eq!(batcher.decide_awaited(3, due), Decision::Send);
     }
 
     #[test]

@@ -88,8 +88,8 @@ pub(crate) enum Next {
 pub(crate) struct Waiting {
     pub(crate) records: u64,
     pub(crate) bytes: usize,
-    /// A session waits for it to be committed.
-    pub(crate) is_urgent: bool,
+    /// Sessions that wait for one of them to be committed, about.
+    pub(crate) awaiting: u64,
     /// Bytes of all records up to the sequence number.
     pub(crate) total_before: u64,
 }
@@ -287,9 +287,12 @@ impl Outbox {
             return true;
         }
         state.room_wanted = true;
-        let was_urgent = std::mem::replace(&mut state.is_urgent, true);
+        // What was asked for before is on its way, or about to be.
+        let is_news = state.awaited < sequence;
+        state.awaited = state.awaited.max(sequence);
+        state.awaiting += u64::from(is_news);
         drop(state);
-        if !was_urgent {
+        if is_news {
             self.written.notify_one();
         }
         false

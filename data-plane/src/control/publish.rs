@@ -22,7 +22,7 @@ use crate::audit::reader::Position;
 use crate::audit::window::{Batch, BatchLimit};
 
 const LIMITS: BatchLimits = BatchLimits {
-    // COPY into storage gains little beyond this many rows.
+    // Every batch is a transaction, and what one costs besides its rows is then shared by a thousand statements.
     max_records: 4000,
     max_bytes: MAX_BATCH_BYTES,
     // What a record may lag behind its statement when the proxy has little to do.
@@ -34,8 +34,6 @@ const BATCH: BatchLimit = BatchLimit {
 };
 /// Batches under way without an answer; storage works on one while the next travels.
 const MAX_UNACKNOWLEDGED_BATCHES: usize = 4;
-/// Batches under way when another is sent ahead of its time, because a session waits for its commit.
-const MAX_URGENT_BATCHES: usize = 2;
 /// One transaction of storage, with room for a bad moment.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -206,11 +204,14 @@ impl Publisher {
     ) -> Result<Sleep, PublishError> {
         let mut waiting = self.outbox.waiting_behind(stream.sent);
         while !stream.is_full() {
-            // One batch on its way and one that gathers behind it: those who wait share a commit.
-            let is_urgent = waiting.is_urgent && stream.unacknowledged.len() < MAX_URGENT_BATCHES;
-            let decision = match is_urgent {
-                true => batcher.send_now(),
-                false => batcher.decide(waiting.records, waiting.bytes, Instant::now()),
+            // While one that is waited for is on its way, the next gathers: those who wait share a commit.
+            let now = Instant::now();
+            let decision = match (waiting.awaiting, stream.has_awaited()) {
+                (sessions @ 1.., false) => batcher.decide_awaited(sessions, now),
+                (sessions, _) => {
+                    batcher.come_late(sessions);
+                    batcher.decide(waiting.records, waiting.bytes, now)
+                }
             };
             match decision {
                 Decision::Idle => return Ok(Sleep::idle(stream.sent)),
@@ -225,11 +226,13 @@ impl Publisher {
                     None => return Ok(Sleep::idle(stream.sent)),
                 },
             };
-            self.outbox.hurried();
+            self.outbox.on_its_way();
             stream.sent = batch.last_sequence;
-            stream
-                .unacknowledged
-                .push_back((batch.last_sequence, tokio::time::Instant::now()));
+            stream.unacknowledged.push_back(Unacknowledged {
+                last_sequence: batch.last_sequence,
+                sent_at: tokio::time::Instant::now(),
+                is_awaited: waiting.awaiting > 0,
+            });
             if stream.requests.send(Outgoing::Batch(batch)).await.is_err() {
                 let url = stream.url.clone();
                 return Err(PublishError::Closed { url });
@@ -270,7 +273,9 @@ impl Publisher {
                 url: url(),
                 mismatch,
             })?;
-        stream.unacknowledged.retain(|(last, _)| *last > committed);
+        stream
+            .unacknowledged
+            .retain(|sent| sent.last_sequence > committed);
         Ok(())
     }
 }
@@ -283,8 +288,15 @@ struct PublishStream {
     sent: u64,
     /// Where the spool is read, when it has to be.
     position: Position,
-    /// Last sequence number of each batch without an answer, and when it was sent.
-    unacknowledged: VecDeque<(u64, tokio::time::Instant)>,
+    unacknowledged: VecDeque<Unacknowledged>,
+}
+
+/// A batch without an answer.
+struct Unacknowledged {
+    last_sequence: u64,
+    sent_at: tokio::time::Instant,
+    /// Sessions wait for its commit.
+    is_awaited: bool,
 }
 
 impl PublishStream {
@@ -292,9 +304,12 @@ impl PublishStream {
         self.unacknowledged.len() >= MAX_UNACKNOWLEDGED_BATCHES
     }
 
+    fn has_awaited(&self) -> bool {
+        self.unacknowledged.iter().any(|sent| sent.is_awaited)
+    }
+
     fn answer_due(&self) -> Option<tokio::time::Instant> {
-        let (_, sent_at) = self.unacknowledged.front()?;
-        Some(*sent_at + ACKNOWLEDGE_TIMEOUT)
+        Some(self.unacknowledged.front()?.sent_at + ACKNOWLEDGE_TIMEOUT)
     }
 }
 

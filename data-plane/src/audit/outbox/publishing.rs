@@ -21,18 +21,20 @@ impl Outbox {
         let records = state.spooled.saturating_sub(sequence);
         let total_before = state.total_at(sequence);
         let bytes = state.spooled_total.saturating_sub(total_before);
-        let is_urgent = state.is_urgent && records > 0;
         Waiting {
             records,
             bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-            is_urgent,
+            awaiting: match records > 0 && state.awaited > sequence {
+                true => state.awaiting.max(1),
+                false => 0,
+            },
             total_before,
         }
     }
 
-    /// What a session waits for is on its way.
-    pub(crate) fn hurried(&self) {
-        self.state.lock().is_urgent = false;
+    /// What was waited for until now is on its way.
+    pub(crate) fn on_its_way(&self) {
+        self.state.lock().awaiting = 0;
     }
 
     /// The records behind `sequence`, up to the limits but at least one frame.

@@ -44,7 +44,10 @@ pub(super) struct State {
     pub(super) has_fault: bool,
     pub(super) room_wanted: bool,
     pub(super) wake: Option<WakeAt>,
-    pub(super) is_urgent: bool,
+    /// Sequence number of the newest record whose commit a session waits for.
+    pub(super) awaited: u64,
+    /// Sessions that wait for records which are not on their way, about.
+    pub(super) awaiting: u64,
     pub(super) is_publishing: bool,
     /// Whoever writes what no session waits for will look at what is pending soon.
     pub(super) is_looked_after: bool,
@@ -77,7 +80,8 @@ impl State {
             has_fault: false,
             room_wanted: false,
             wake: None,
-            is_urgent: false,
+            awaited: 0,
+            awaiting: 0,
             is_publishing: false,
             is_looked_after: false,
         }

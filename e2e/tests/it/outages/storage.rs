@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pglens_e2e::fleet::STORAGE_DATABASE;
 use pglens_e2e::memory::MemoryWatch;
 use pglens_e2e::small_disk::SmallDisk;
-use pglens_e2e::{Fleet, FleetOptions, Person, program, step, wait};
+use pglens_e2e::{Fleet, FleetOptions, Person, program, wait};
 use reqwest::Method;
 use serde_json::json;
 
@@ -130,9 +130,10 @@ async fn storage_in_trouble_loses_nothing_and_lets_nobody_wait() {
         fleet.control_planes[0].process.pid(),
     ];
     let memory = MemoryWatch::start(&planes);
-    step("read-only", read_only(&fleet)).await;
-    step("slow", slow(&fleet)).await;
-    step("full", full(&fleet, disk.as_ref())).await;
+    let limit = wait::STEP_LIMIT + lasts();
+    wait::step_within(limit, "read-only", read_only(&fleet)).await;
+    wait::step_within(limit, "slow", slow(&fleet)).await;
+    wait::step_within(limit, "full", full(&fleet, disk.as_ref())).await;
     let memory = memory.most();
     eprintln!("memory of data plane and control plane: {memory:?}");
     assert!(memory.iter().all(|most| *most < MEMORY_LIMIT), "{memory:?}");
@@ -247,6 +248,11 @@ async fn is_at_work(work: &Work) {
     }
 }
 
+/// How long each trouble lasts.
+fn lasts() -> Duration {
+    program::soak_duration().map_or(SHORT, |soak| soak / 3)
+}
+
 fn until_refused(load: &Load) -> bool {
     load.counts().1 > 0
 }
@@ -254,7 +260,7 @@ fn until_refused(load: &Load) -> bool {
 /// What is answered for as long as the trouble lasts, which is until `is_seen`.
 async fn in_trouble(fleet: &Fleet, work: &Work, is_seen: fn(&Load) -> bool) -> Seen {
     let begin = Instant::now();
-    let lasts = program::soak_duration().map_or(SHORT, |soak| soak / 3);
+    let lasts = lasts();
     let mut writes = BTreeMap::new();
     let mut number = 0;
     while begin.elapsed() < lasts || !is_seen(&work.statements) {
