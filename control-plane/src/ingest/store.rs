@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::merge::{RefusedRecord, count_sessions};
-use super::record::{Position, RecordKind};
+use super::record::{Position, RecordKind, StatementEnd};
 use super::seal::SealedBatch;
 use super::sums::sums;
 use crate::service::audit::{Action, Actor, AuditEntry};
@@ -77,23 +77,23 @@ async fn attempt(
         return Ok(Stored::CursorMoved);
     }
     let mut refused = batch.refused.clone();
-    let statements = add_statements(&mut txn, &batch.statements, mode, &mut refused).await?;
-    let ended = statements_end_in_txn(&txn, &batch.ends).await?;
-    let (ends, without_start): (Vec<_>, Vec<_>) =
-        batch.ends.iter().partition(|end| ended.contains(&end.id));
-    for end in without_start {
-        let position = position(
-            end.record,
-            RecordKind::StatementEnded,
-            end.session_id,
-            end.id,
-        );
-        refused.push(refusal(
-            position,
-            "its statement is not one that runs in its session",
-        ));
-    }
-    add_rows(&mut txn, batch, &statements, mode, &mut refused).await?;
+    let Added {
+        statements,
+        ended,
+        known,
+    } = match mode {
+        Mode::AllAtOnce => add_all(&txn, batch).await?,
+        Mode::OneByOne => add_each(&mut txn, batch, &mut refused).await?,
+    };
+    let ends = ends_of(batch, &ended, &mut refused);
+    let chunks = chunks_of(batch, &known, &mut refused);
+    let (chunks, blocks) = match mode {
+        Mode::AllAtOnce => (chunks, batch.blocks.as_slice()),
+        Mode::OneByOne => {
+            add_each_rows(&mut txn, batch, &chunks, &known, &mut refused).await?;
+            (Vec::new(), &[][..])
+        }
+    };
 
     let ended: Vec<QueryId> = ended.into_iter().collect();
     let whole = statements
@@ -101,15 +101,16 @@ async fn attempt(
         .filter(|new| new.statement.end.is_some())
         .map(|new| new.statement.id);
     let told: Vec<Uuid> = whole.chain(ended.iter().copied()).map(|id| id.0).collect();
-    // Sent together: without a feed the second costs no round trip.
     let sums = sums(&statements);
-    tokio::try_join!(
-        stats::add_in_txn(&txn, &sums, &ended),
-        feed::statements_queue_in_txn(&txn, &told)
-    )?;
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
-    sessions_count_in_txn(&txn, run_id, &counts).await?;
+    // Sent together: none waits for the answer to another.
+    tokio::try_join!(
+        rows_copy_in_txn(&txn, &chunks, blocks),
+        stats::add_in_txn(&txn, &sums, &ended),
+        feed::statements_queue_in_txn(&txn, &told),
+        sessions_count_in_txn(&txn, run_id, &counts),
+    )?;
     sessions_end_in_txn(&txn, run_id, &batch.session_ends).await?;
     if !refused.is_empty() {
         audit::insert_in_txn(&txn, &event(run_id, &refused)).await?;
@@ -120,24 +121,49 @@ async fn attempt(
     })
 }
 
-async fn add_statements<'a>(
+/// What is in the record now.
+struct Added<'a> {
+    /// New ones.
+    statements: Vec<&'a NewStatement>,
+    /// Those of earlier batches that have ended now.
+    ended: HashSet<QueryId>,
+    /// Those whose rows can be stored.
+    known: HashSet<QueryId>,
+}
+
+/// Adds statements and ends, and finds out whose rows can be stored, together.
+async fn add_all<'a>(
+    txn: &Transaction<'_>,
+    batch: &'a SealedBatch,
+) -> Result<Added<'a>, StoreError> {
+    let statements: Vec<&NewStatement> = batch.statements.iter().collect();
+    let others = others_of(&batch.chunks, &statements);
+    let ((), ended, mut known) = tokio::try_join!(
+        statements_copy_in_txn(txn, &statements),
+        statements_end_in_txn(txn, &batch.ends),
+        statements_known_in_txn(txn, &others),
+    )?;
+    known.extend(statements.iter().map(|new| new.statement.id));
+    Ok(Added {
+        statements,
+        ended,
+        known,
+    })
+}
+
+/// The same, statement by statement, without those that storage refuses.
+async fn add_each<'a>(
     txn: &mut Transaction<'_>,
-    statements: &'a [NewStatement],
-    mode: Mode,
+    batch: &'a SealedBatch,
     refused: &mut Vec<RefusedRecord>,
-) -> Result<Vec<&'a NewStatement>, StoreError> {
-    let all: Vec<&NewStatement> = statements.iter().collect();
-    if mode == Mode::AllAtOnce {
-        statements_copy_in_txn(txn, &all).await?;
-        return Ok(all);
-    }
-    let mut added = Vec::with_capacity(all.len());
-    for new in all {
+) -> Result<Added<'a>, StoreError> {
+    let mut statements = Vec::with_capacity(batch.statements.len());
+    for new in &batch.statements {
         let attempt = txn.transaction().await?;
         match statements_copy_in_txn(&attempt, &[new]).await {
             Ok(()) => {
                 attempt.commit().await?;
-                added.push(new);
+                statements.push(new);
             }
             Err(error) if error.refuses_content() => {
                 attempt.rollback().await?;
@@ -149,27 +175,75 @@ async fn add_statements<'a>(
             Err(error) => return Err(error),
         }
     }
-    Ok(added)
+    let ended = statements_end_in_txn(txn, &batch.ends).await?;
+    let others = others_of(&batch.chunks, &statements);
+    let mut known = statements_known_in_txn(txn, &others).await?;
+    known.extend(statements.iter().map(|new| new.statement.id));
+    Ok(Added {
+        statements,
+        ended,
+        known,
+    })
 }
 
-async fn add_rows(
+/// Statements that have rows in `chunks` and are not among those `added`, with the sessions they are said to be of.
+/// Merging has seen to it that chunks of the batch's own statements name the right session.
+fn others_of(chunks: &[NewChunk], added: &[&NewStatement]) -> Vec<(QueryId, SessionId)> {
+    let own: HashSet<QueryId> = added.iter().map(|new| new.statement.id).collect();
+    let others: HashSet<(QueryId, SessionId)> = chunks
+        .iter()
+        .map(|new| (new.chunk.id, new.chunk.session_id))
+        .filter(|(id, _)| !own.contains(id))
+        .collect();
+    others.into_iter().collect()
+}
+
+/// The ends that were stored; the others are refused.
+fn ends_of<'a>(
+    batch: &'a SealedBatch,
+    ended: &HashSet<QueryId>,
+    refused: &mut Vec<RefusedRecord>,
+) -> Vec<&'a StatementEnd> {
+    let (ends, without_start): (Vec<_>, Vec<_>) =
+        batch.ends.iter().partition(|end| ended.contains(&end.id));
+    refused.extend(without_start.into_iter().map(|end| {
+        let position = position(
+            end.record,
+            RecordKind::StatementEnded,
+            end.session_id,
+            end.id,
+        );
+        refusal(
+            position,
+            "its statement is not one that runs in its session",
+        )
+    }));
+    ends
+}
+
+/// The chunks of rows that can be stored; the others are refused.
+fn chunks_of<'a>(
+    batch: &'a SealedBatch,
+    known: &HashSet<QueryId>,
+    refused: &mut Vec<RefusedRecord>,
+) -> Vec<&'a NewChunk> {
+    let (chunks, unknown): (Vec<_>, Vec<_>) = batch
+        .chunks
+        .iter()
+        .partition(|new| known.contains(&new.chunk.id));
+    let refusals = unknown.into_iter().map(chunk_position);
+    refused.extend(refusals.map(|position| refusal(position, NO_STATEMENT)));
+    chunks
+}
+
+/// Adds rows chunk by chunk, without those that storage refuses.
+async fn add_each_rows(
     txn: &mut Transaction<'_>,
     batch: &SealedBatch,
-    added: &[&NewStatement],
-    mode: Mode,
+    chunks: &[&NewChunk],
+    known: &HashSet<QueryId>,
     refused: &mut Vec<RefusedRecord>,
 ) -> Result<(), StoreError> {
-    let known = known_statements(txn, &batch.chunks, added).await?;
-    let mut adding = Vec::with_capacity(batch.chunks.len());
-    for new in &batch.chunks {
-        match known.contains(&new.chunk.id) {
-            true => adding.push(new),
-            false => refused.push(refusal(chunk_position(new), NO_STATEMENT)),
-        }
-    }
-    if mode == Mode::AllAtOnce {
-        return rows_copy_in_txn(txn, &adding, &batch.blocks).await;
-    }
     // Rows of statements that were refused stay in their block, where nothing leads to them.
     for packed in batch.blocks.iter().flat_map(|block| &block.packed) {
         if !known.contains(&packed.id) {
@@ -177,7 +251,7 @@ async fn add_rows(
         }
     }
     rows_copy_in_txn(txn, &[], &batch.blocks).await?;
-    for new in adding {
+    for new in chunks.iter().copied() {
         let attempt = txn.transaction().await?;
         match rows_copy_in_txn(&attempt, &[new], &[]).await {
             Ok(()) => attempt.commit().await?,
@@ -189,24 +263,6 @@ async fn add_rows(
         }
     }
     Ok(())
-}
-
-/// The statements of `chunks` that are in the record as statements of the session named.
-async fn known_statements(
-    txn: &Transaction<'_>,
-    chunks: &[NewChunk],
-    added: &[&NewStatement],
-) -> Result<HashSet<QueryId>, StoreError> {
-    // Merging has seen to it that chunks of the batch's own statements name the right session.
-    let mut known: HashSet<QueryId> = added.iter().map(|new| new.statement.id).collect();
-    let others: HashSet<(QueryId, SessionId)> = chunks
-        .iter()
-        .map(|new| (new.chunk.id, new.chunk.session_id))
-        .filter(|(id, _)| !known.contains(id))
-        .collect();
-    let others: Vec<_> = others.into_iter().collect();
-    known.extend(statements_known_in_txn(txn, &others).await?);
-    Ok(known)
 }
 
 fn position(record: u64, kind: RecordKind, session_id: SessionId, query_id: QueryId) -> Position {

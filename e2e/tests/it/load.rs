@@ -14,8 +14,9 @@ pub(crate) const MARKER: &str = "marker-";
 
 /// Before the next attempt to log in.
 const LOGIN_PAUSE: Duration = Duration::from_millis(50);
-/// Longer than anything may take that has an answer at all.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than anything may take that has an answer at all: rows wait a minute for room in the record, and statements of a
+/// pipeline some seconds each before that.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a load is made of.
 #[derive(Debug, Clone)]

@@ -98,32 +98,43 @@ pub async fn add_in_txn(
     deltas: &[Delta],
     ended: &[QueryId],
 ) -> Result<(), StoreError> {
+    tokio::try_join!(add_deltas(txn, deltas), add_ended(txn, ended))?;
+    Ok(())
+}
+
+async fn add_deltas(txn: &Transaction<'_>, deltas: &[Delta]) -> Result<(), StoreError> {
     fn all<'a, T>(deltas: &'a [Delta], value: impl Fn(&'a Delta) -> T) -> Vec<T> {
         deltas.iter().map(value).collect()
     }
-    if !deltas.is_empty() {
-        let statement = txn.prepare_cached(ADD).await?;
-        let parameters: [&(dyn ToSql + Sync); 12] = [
-            &all(deltas, |delta| delta.minute),
-            &all(deltas, |delta| delta.user_id),
-            &all(deltas, |delta| delta.database_id),
-            &all(deltas, |delta| delta.fingerprint.as_str()),
-            &all(deltas, |delta| delta.example),
-            &all(deltas, |delta| delta.statements),
-            &all(deltas, |delta| delta.errors),
-            &all(deltas, |delta| delta.refusals),
-            &all(deltas, |delta| delta.rows),
-            &all(deltas, |delta| delta.bytes_in),
-            &all(deltas, |delta| delta.bytes_out),
-            &all(deltas, |delta| delta.duration_us),
-        ];
-        txn.execute(&statement, &parameters).await?;
+    if deltas.is_empty() {
+        return Ok(());
     }
+    let statement = txn.prepare_cached(ADD).await?;
+    let parameters: [&(dyn ToSql + Sync); 12] = [
+        &all(deltas, |delta| delta.minute),
+        &all(deltas, |delta| delta.user_id),
+        &all(deltas, |delta| delta.database_id),
+        &all(deltas, |delta| delta.fingerprint.as_str()),
+        &all(deltas, |delta| delta.example),
+        &all(deltas, |delta| delta.statements),
+        &all(deltas, |delta| delta.errors),
+        &all(deltas, |delta| delta.refusals),
+        &all(deltas, |delta| delta.rows),
+        &all(deltas, |delta| delta.bytes_in),
+        &all(deltas, |delta| delta.bytes_out),
+        &all(deltas, |delta| delta.duration_us),
+    ];
+    txn.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+async fn add_ended(txn: &Transaction<'_>, ended: &[QueryId]) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = ended.iter().map(|id| id.0).collect();
-    if let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) {
-        let statement = txn.prepare_cached(ADD_ENDED).await?;
-        txn.execute(&statement, &[&ids, lowest, highest]).await?;
-    }
+    let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
+        return Ok(());
+    };
+    let statement = txn.prepare_cached(ADD_ENDED).await?;
+    txn.execute(&statement, &[&ids, lowest, highest]).await?;
     Ok(())
 }
 
