@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use foldhash::quality::RandomState;
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::v1;
 
@@ -49,8 +50,8 @@ pub struct Merged {
 /// What has come already.
 struct Seen {
     /// The statements begun, by their place in [`Merged::statements`].
-    started: HashMap<QueryId, usize>,
-    chunks: HashSet<(QueryId, i32)>,
+    started: HashMap<QueryId, usize, RandomState>,
+    chunks: HashSet<(QueryId, i32), RandomState>,
 }
 
 /// Merges `records`, the first of which is the run's record number `first_sequence`. `belongs` says whether a session
@@ -69,8 +70,8 @@ pub fn merge(
         ..Merged::default()
     };
     let mut seen = Seen {
-        started: HashMap::with_capacity(expected),
-        chunks: HashSet::with_capacity(expected),
+        started: HashMap::with_capacity_and_hasher(expected, RandomState::default()),
+        chunks: HashSet::with_capacity_and_hasher(expected, RandomState::default()),
     };
     for (number, message) in (first_sequence..).zip(records) {
         match Record::read(number, message) {

@@ -137,13 +137,13 @@ async fn add_all<'a>(
     batch: &'a SealedBatch,
 ) -> Result<Added<'a>, StoreError> {
     let statements: Vec<&NewStatement> = batch.statements.iter().collect();
-    let others = others_of(&batch.chunks, &statements);
+    let (own, others) = with_rows(&batch.chunks, &statements);
     let ((), ended, mut known) = tokio::try_join!(
         statements_copy_in_txn(txn, &statements),
         statements_end_in_txn(txn, &batch.ends),
         statements_known_in_txn(txn, &others),
     )?;
-    known.extend(statements.iter().map(|new| new.statement.id));
+    known.extend(own);
     Ok(Added {
         statements,
         ended,
@@ -176,7 +176,7 @@ async fn add_each<'a>(
         }
     }
     let ended = statements_end_in_txn(txn, &batch.ends).await?;
-    let others = others_of(&batch.chunks, &statements);
+    let (_own, others) = with_rows(&batch.chunks, &statements);
     let mut known = statements_known_in_txn(txn, &others).await?;
     known.extend(statements.iter().map(|new| new.statement.id));
     Ok(Added {
@@ -186,16 +186,25 @@ async fn add_each<'a>(
     })
 }
 
-/// Statements that have rows in `chunks` and are not among those `added`, with the sessions they are said to be of.
+/// The statements that have rows in `chunks`: those among `added`, and the others with the sessions they are said to be of.
 /// Merging has seen to it that chunks of the batch's own statements name the right session.
-fn others_of(chunks: &[NewChunk], added: &[&NewStatement]) -> Vec<(QueryId, SessionId)> {
-    let own: HashSet<QueryId> = added.iter().map(|new| new.statement.id).collect();
-    let others: HashSet<(QueryId, SessionId)> = chunks
+fn with_rows(
+    chunks: &[NewChunk],
+    added: &[&NewStatement],
+) -> (Vec<QueryId>, Vec<(QueryId, SessionId)>) {
+    // Most rows are in blocks.
+    if chunks.is_empty() {
+        return Default::default();
+    }
+    let mut others: HashSet<(QueryId, SessionId)> = chunks
         .iter()
         .map(|new| (new.chunk.id, new.chunk.session_id))
-        .filter(|(id, _)| !own.contains(id))
         .collect();
-    others.into_iter().collect()
+    let ids = added
+        .iter()
+        .map(|new| (new.statement.id, new.statement.session_id));
+    let own = ids.filter(|id| others.remove(id)).map(|(id, _)| id);
+    (own.collect(), others.into_iter().collect())
 }
 
 /// The ends that were stored; the others are refused.
