@@ -20,7 +20,7 @@ use budget::{Answer, Budget, Sizes};
 
 /// A request without an answer after this long is made again: the stream broke under it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Slices grow from the first to the largest, so that even the fastest session asks about once in a second.
+/// Slices grow from the first to the largest, so that even the fastest session asks about once in some seconds.
 const QUERY_SLICES: Sizes = Sizes {
     first: 32,
     largest: 64 * 1024,

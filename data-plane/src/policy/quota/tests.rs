@@ -59,7 +59,7 @@ fn more_is_asked_for_ahead_of_need_and_once() {
     shared.add(&slice(again.request_id, 10, false), now);
     assert_eq!(quota.take_queries(15, now), Taken::Yes);
     let faster = quota.request(now).unwrap();
-    assert_eq!(faster.queries_wanted, 64, "slices grow with the speed");
+    assert_eq!(faster.queries_wanted, 128, "slices grow with the speed");
 }
 
 #[test]
