@@ -5,7 +5,7 @@
     bench/strict.py --rounds 1 --seconds 2 --only simple-16
 
 Under `strict` a statement runs only when its start is committed in storage. Printed are the medians: latency and
-statements a second of both, and the CPU that the control plane and storage take for a statement. With 16 clients many
+statements a second of both, and the CPU that both planes and storage take for a statement. With 16 clients many
 statements share a commit: latency should be little more than with one. Needs what `bench/run.py` needs; `PGLENS_BIN`
 names another binary than the release build.
 """
