@@ -19,7 +19,7 @@ use crate::storage::record::{
     statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
-use crate::storage::{Storage, StoreError, Transaction, audit, feed, stats};
+use crate::storage::{Storage, StoreError, Transaction, audit, feed, stats, together};
 
 /// Why rows are refused whose statement is not there.
 const NO_STATEMENT: &str = "its statement is not one of its session";
@@ -104,13 +104,17 @@ async fn attempt(
     let sums = sums(&statements);
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
-    // Sent together: none waits for the answer to another.
-    tokio::try_join!(
-        rows_copy_in_txn(&txn, &chunks, blocks),
-        stats::add_in_txn(&txn, &sums, &ended),
-        feed::statements_queue_in_txn(&txn, &told),
-        sessions_count_in_txn(&txn, run_id, &counts),
-    )?;
+    together(
+        together(
+            rows_copy_in_txn(&txn, &chunks, blocks),
+            stats::add_in_txn(&txn, &sums, &ended),
+        ),
+        together(
+            feed::statements_queue_in_txn(&txn, &told),
+            sessions_count_in_txn(&txn, run_id, &counts),
+        ),
+    )
+    .await?;
     sessions_end_in_txn(&txn, run_id, &batch.session_ends).await?;
     if !refused.is_empty() {
         audit::insert_in_txn(&txn, &event(run_id, &refused)).await?;
@@ -138,11 +142,14 @@ async fn add_all<'a>(
 ) -> Result<Added<'a>, StoreError> {
     let statements: Vec<&NewStatement> = batch.statements.iter().collect();
     let (own, others) = with_rows(&batch.chunks, &statements);
-    let ((), ended, mut known) = tokio::try_join!(
-        statements_copy_in_txn(txn, &statements),
-        statements_end_in_txn(txn, &batch.ends),
+    let (((), ended), mut known) = together(
+        together(
+            statements_copy_in_txn(txn, &statements),
+            statements_end_in_txn(txn, &batch.ends),
+        ),
         statements_known_in_txn(txn, &others),
-    )?;
+    )
+    .await?;
     known.extend(own);
     Ok(Added {
         statements,

@@ -82,6 +82,24 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether it only says that an earlier statement of the transaction failed.
+    fn is_consequence(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
+    }
+}
+
+/// Runs two things in one transaction, neither waiting for the answer to the other. When both fail, the error is the one
+/// that aborted the transaction, not the one that found it aborted.
+pub async fn together<A, B>(
+    one: impl Future<Output = Result<A, StoreError>>,
+    other: impl Future<Output = Result<B, StoreError>>,
+) -> Result<(A, B), StoreError> {
+    match tokio::join!(one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(consequence), Err(cause)) if consequence.is_consequence() => Err(cause),
+        (Err(cause), _) | (_, Err(cause)) => Err(cause),
+    }
 }
 
 impl From<PoolError> for StoreError {

@@ -39,7 +39,7 @@ use tokio_postgres::Row;
 
 pub use deadpool_postgres::Transaction;
 pub use dsn::Dsn;
-pub use error::StoreError;
+pub use error::{StoreError, together};
 pub use pool::Storage;
 
 /// The value of a column.

@@ -7,7 +7,7 @@ use pglens_core::QueryId;
 use postgres_types::ToSql;
 use uuid::Uuid;
 
-use crate::storage::{Storage, StoreError, Transaction, column};
+use crate::storage::{Storage, StoreError, Transaction, column, together};
 
 /// Any number that nobody else locks: "stats" in ASCII.
 const LOCK: i64 = 0x73_7461_7473;
@@ -98,7 +98,7 @@ pub async fn add_in_txn(
     deltas: &[Delta],
     ended: &[QueryId],
 ) -> Result<(), StoreError> {
-    tokio::try_join!(add_deltas(txn, deltas), add_ended(txn, ended))?;
+    together(add_deltas(txn, deltas), add_ended(txn, ended)).await?;
     Ok(())
 }
 
