@@ -30,6 +30,7 @@ pub fn spawn(app: &Arc<App>, feed: Option<FeedConfig>, readiness: &Readiness, ta
     let prune = prune_tokens(Arc::clone(app));
     tasks.spawn(async move { shutdown.run_until_cancelled_owned(prune).await });
     tasks.spawn(fleet::listener::run(Arc::clone(app)));
+    tasks.spawn(fleet::look::run(Arc::clone(app)));
     tasks.spawn(fleet::lost::run(Arc::clone(app)));
     tasks.spawn(live_fleet::run(Arc::clone(app)));
     tasks.spawn(stats::keep(Arc::clone(app)));

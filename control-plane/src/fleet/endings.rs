@@ -9,49 +9,53 @@ use pglens_core::SessionId;
 
 use crate::storage::session_check::{DoomedSession, EndReason};
 
-/// Sessions whose end is awaited; beyond that they are not timed.
-const MAX_AWAITED: usize = 20_000;
-/// A proxy that does not say so within this time will not: it is gone.
+/// Sessions that are remembered; beyond that they are not timed.
+const MAX_TOLD: usize = 20_000;
+/// A proxy that does not say so within this time will not: it is gone. And storage has long heard of an end.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// The sessions that proxies were told to end and have not said to have ended.
+/// The sessions that proxies were told to end. Those that ended are kept too: storage hears of it a little later.
 #[derive(Debug, Default)]
 pub struct Endings {
-    awaited: Mutex<HashMap<SessionId, Awaited>>,
+    told: Mutex<HashMap<SessionId, Told>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Awaited {
+struct Told {
     reason: EndReason,
     /// From the request to the first word to the proxy.
     before: Duration,
-    told: Instant,
+    at: Instant,
+    has_ended: bool,
 }
 
 impl Endings {
     /// A proxy is told to end the session. The first time counts; says whether it is.
     pub fn told(&self, session: &DoomedSession) -> bool {
-        let mut awaited = self.awaited.lock();
-        if awaited.len() >= MAX_AWAITED {
-            awaited.retain(|_, one| one.told.elapsed() < FORGOTTEN_AFTER);
+        let mut told = self.told.lock();
+        if told.len() >= MAX_TOLD {
+            told.retain(|_, one| one.at.elapsed() < FORGOTTEN_AFTER);
         }
-        if awaited.len() >= MAX_AWAITED || awaited.contains_key(&session.id) {
+        if told.len() >= MAX_TOLD || told.contains_key(&session.id) {
             return false;
         }
         let age_us = session.age_us.and_then(|us| u64::try_from(us).ok());
-        let one = Awaited {
+        let one = Told {
             reason: session.reason,
             before: Duration::from_micros(age_us.unwrap_or(0)),
-            told: Instant::now(),
+            at: Instant::now(),
+            has_ended: false,
         };
-        awaited.insert(session.id, one);
+        told.insert(session.id, one);
         true
     }
 
     /// The proxy says that the session has ended: why, and how long it took in all.
     pub fn ended(&self, session_id: SessionId) -> Option<(EndReason, Duration)> {
-        let one = self.awaited.lock().remove(&session_id)?;
-        Some((one.reason, one.before + one.told.elapsed()))
+        let mut told = self.told.lock();
+        let one = told.get_mut(&session_id).filter(|one| !one.has_ended)?;
+        one.has_ended = true;
+        Some((one.reason, one.before + one.at.elapsed()))
     }
 }
 
@@ -80,5 +84,6 @@ mod tests {
         assert_eq!(reason, EndReason::Killed);
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(9));
         assert!(endings.ended(session.id).is_none());
+        assert!(!endings.told(&session), "storage has not heard of it yet");
     }
 }

@@ -1,7 +1,7 @@
 //! Hears of changes that other replicas, or this one, have committed, and passes them on to the proxies attached here.
 //!
 //! Storage decides which sessions end; a notification only says when to look. One that is lost with its connection is
-//! made up for by looking at everything once the next connection stands, and by every heartbeat.
+//! made up for by looking at everything once the next connection stands, and every half second ([`super::look`]).
 
 use std::sync::Arc;
 use std::time::Duration;

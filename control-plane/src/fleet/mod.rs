@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod desk;
 pub mod endings;
 pub mod listener;
+pub mod look;
 pub mod lost;
 pub mod quota;
 pub mod recover;
@@ -20,6 +21,7 @@ use pglens_core::limits::HEARTBEAT_INTERVAL;
 use crate::app::App;
 use crate::storage::StoreError;
 use crate::storage::notify::Change;
+use crate::storage::session_check::DoomedSession;
 use registry::Delivery;
 
 /// A proxy that missed this many heartbeats is not shown as attached.
@@ -59,14 +61,25 @@ async fn end_doomed_of(
 ) -> Result<(), StoreError> {
     let doomed = app.storage.session_list_doomed(runs, change).await?;
     for session in &doomed {
-        if app.endings.told(session) {
-            app.metrics.terminated(session.reason.as_str(), 1);
-        }
+        note_told(app, session);
     }
-    for (run_id, message) in terminate::messages(&doomed) {
+    tell(app, &doomed);
+    Ok(())
+}
+
+/// Whether it is the first time that the session's proxy is told.
+fn note_told(app: &App, session: &DoomedSession) -> bool {
+    let is_first = app.endings.told(session);
+    if is_first {
+        app.metrics.terminated(session.reason.as_str(), 1);
+    }
+    is_first
+}
+
+fn tell(app: &App, doomed: &[DoomedSession]) {
+    for (run_id, message) in terminate::messages(doomed) {
         if app.fleet.send(run_id, message) == Delivery::Detached {
             tracing::warn!(run.id = %run_id, "proxy does not keep up with its messages, detached");
         }
     }
-    Ok(())
 }

@@ -66,6 +66,20 @@ async fn revoking_ends_the_sessions_of_the_grant_at_once_from_any_replica() {
 }
 
 #[tokio::test]
+async fn a_revocation_without_a_notification_is_found_within_a_second() {
+    let mut scene = Scene::new().await;
+    let (id, session_id) = scene.session(|_| {}).await;
+    let storage = scene.plane.fleet.storage.connect().await;
+    let begun = Instant::now();
+    let revoked = "update grants set revoked_at = now() where id = $1";
+    storage.execute(revoked, &[&id]).await.unwrap();
+    let terminate = scene.attachment.terminated().await;
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(terminate.session_ids, [session_id]);
+    assert_eq!(terminate.reason(), TerminateReason::GrantRevoked);
+}
+
+#[tokio::test]
 async fn changes_of_user_and_database_end_their_sessions_at_once() {
     let mut scene = Scene::new().await;
     let (user, database) = (scene.user_id, scene.database_id);
