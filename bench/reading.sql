@@ -45,11 +45,20 @@ insert into stats_minutes
         count(*) filter (where sqlstate <> '' and refusal = ''), count(*) filter (where refusal <> ''),
         sum(row_count), sum(bytes_in), sum(bytes_out), sum(duration_us)
     from queries group by 1, 2, 3;
+insert into stats_hours
+    select date_trunc('hour', minute, 'UTC'), user_id, database_id, sum(statements), sum(errors), sum(refusals),
+        sum(rows), sum(bytes_in), sum(bytes_out), sum(duration_us)
+    from stats_minutes group by 1, 2, 3;
 insert into stats_fingerprints
     select date_trunc('hour', started_at, 'UTC'), fingerprint, database_id, (array_agg(id))[1], count(*),
         count(*) filter (where sqlstate <> '' and refusal = ''), count(*) filter (where refusal <> ''),
         sum(row_count), sum(bytes_in), sum(bytes_out), sum(duration_us)
     from queries group by 1, 2, 3;
+
+insert into stats_fingerprint_days
+    select date_trunc('day', hour, 'UTC'), fingerprint, database_id, (array_agg(example))[1], sum(statements),
+        sum(errors), sum(refusals), sum(rows), sum(bytes_in), sum(bytes_out), sum(duration_us)
+    from stats_fingerprints group by 1, 2, 3;
 
 drop function made_id;
 analyze;

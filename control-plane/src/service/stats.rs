@@ -29,6 +29,8 @@ const MAX_BUCKETS: i64 = 2000;
 const MIN_BUCKET_SECONDS: i64 = 60;
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
+const HOUR: TimeDelta = TimeDelta::hours(1);
+
 /// Entries of a list of the greatest, when the caller does not say.
 const DEFAULT_TOP: u32 = 10;
 /// Most entries of such a list.
@@ -39,11 +41,11 @@ const FOLD_INTERVAL: Duration = Duration::from_secs(10);
 /// Which numbers are wanted; absent fields have defaults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StatsQuery {
-    /// From the minute of then on; by default a day before the end.
+    /// From the minute of then on, or the hour where buckets are hours by default; by default a day before the end.
     pub from: Option<DateTime<Utc>>,
     /// To the end of the minute of then; by default now.
     pub to: Option<DateTime<Utc>>,
-    /// Seconds of a bucket, whole minutes; by default about a 96th of the time.
+    /// Seconds of a bucket, whole minutes; by default about a 96th of the time, whole hours if that is an hour or more.
     pub bucket: Option<i64>,
     /// Entries of each list of the greatest.
     pub top: Option<u32>,
@@ -188,12 +190,16 @@ fn range(query: StatsQuery, now: DateTime<Utc>) -> Result<Range, ServiceError> {
         ));
     }
     let last = to.checked_add_signed(MINUTE - TimeDelta::nanoseconds(1));
-    let (from, to) = (minute_of(from), minute_of(last.ok_or_else(out_of_range)?));
+    let (from, last) = (beginning(from, MINUTE), last.ok_or_else(out_of_range)?);
+    let to = beginning(last, MINUTE);
     let seconds = to.signed_duration_since(from).num_seconds();
-    let bucket_seconds = query
-        .bucket
-        .unwrap_or_else(|| whole_minutes(seconds / DEFAULT_BUCKETS));
-    let shortest = whole_minutes(seconds / MAX_BUCKETS);
+    let by_default = seconds / DEFAULT_BUCKETS;
+    let (from, bucket_seconds) = match query.bucket {
+        Some(bucket) => (from, bucket),
+        None if by_default < HOUR.num_seconds() => (from, whole(by_default, MINUTE)),
+        None => (beginning(from, HOUR), whole(by_default, HOUR)),
+    };
+    let shortest = whole(seconds / MAX_BUCKETS, MINUTE);
     if bucket_seconds % MIN_BUCKET_SECONDS != 0 {
         return Err(ServiceError::invalid("bucket", "must be whole minutes"));
     }
@@ -208,14 +214,14 @@ fn range(query: StatsQuery, now: DateTime<Utc>) -> Result<Range, ServiceError> {
     })
 }
 
-fn minute_of(time: DateTime<Utc>) -> DateTime<Utc> {
-    time.duration_trunc(MINUTE).unwrap_or(time)
+fn beginning(time: DateTime<Utc>, of: TimeDelta) -> DateTime<Utc> {
+    time.duration_trunc(of).unwrap_or(time)
 }
 
-/// Seconds rounded up to minutes, at least one.
-fn whole_minutes(seconds: i64) -> i64 {
-    let minutes = seconds.max(1).saturating_add(MIN_BUCKET_SECONDS - 1) / MIN_BUCKET_SECONDS;
-    minutes * MIN_BUCKET_SECONDS
+/// Seconds rounded up to whole units, at least one.
+fn whole(seconds: i64, unit: TimeDelta) -> i64 {
+    let unit = unit.num_seconds();
+    seconds.max(1).saturating_add(unit - 1) / unit * unit
 }
 
 #[cfg(test)]
@@ -229,6 +235,19 @@ mod tests {
         assert!(range.to >= now && range.to < now + MINUTE);
         assert!(range.from <= now - DEFAULT_RANGE);
         assert!([900, 960].contains(&range.bucket_seconds), "{range:?}");
+    }
+
+    #[test]
+    fn a_month_comes_in_whole_hours() {
+        let from = "2026-11-01T10:20:30Z".parse().unwrap();
+        let query = StatsQuery {
+            from: Some(from),
+            to: Some(from + TimeDelta::days(30)),
+            ..StatsQuery::default()
+        };
+        let range = range(query, from).unwrap();
+        assert_eq!(range.from.to_rfc3339(), "2026-11-01T10:00:00+00:00");
+        assert_eq!(range.bucket_seconds, 8 * 3600);
     }
 
     #[test]
@@ -256,7 +275,7 @@ mod tests {
 
     #[test]
     fn sessions_are_open_from_bucket_to_bucket() {
-        let from = minute_of(Utc::now() - TimeDelta::hours(1));
+        let from = beginning(Utc::now() - HOUR, MINUTE);
         let to = from + TimeDelta::minutes(5);
         let at = |minutes| from + TimeDelta::minutes(minutes);
         let changes = |starts_at, opened, ended| SessionChanges {

@@ -1,5 +1,6 @@
 //! Numbers about what ran: each statement counts once, whenever its end comes in, and folding changes nothing.
 
+use chrono::{TimeDelta, Utc};
 use pglens_testkit::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -8,7 +9,10 @@ use crate::reading::Scene;
 use crate::records::{ended, ended_with, session_ended, started};
 
 async fn totals(scene: &Scene) -> [i64; 6] {
-    let stats = scene.ok("/api/stats?bucket=86400").await;
+    totals_of(&scene.ok("/api/stats?bucket=86400").await)
+}
+
+fn totals_of(stats: &Value) -> [i64; 6] {
     let buckets = stats["buckets"].as_array().unwrap();
     [
         "statements",
@@ -57,6 +61,18 @@ async fn statements_count_once_whenever_they_end() {
     let are_folded = || async { scene.plane.fleet.count(deltas).await == 0 };
     eventually(DEADLINE, are_folded).await;
     assert_eq!(totals(&scene).await, [4, 1, 1, 2, 80, 6000]);
+
+    // This hour and this day are whole ones of a longer time.
+    let day = |days| {
+        let day = Utc::now() + TimeDelta::days(days);
+        day.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let longer = format!("/api/stats?from={}&to={}", day(-10), day(2));
+    let longer = scene.ok(&longer).await;
+    assert_eq!(totals_of(&longer), [4, 1, 1, 2, 80, 6000]);
+    for top in ["top_users", "top_databases", "top_fingerprints"] {
+        assert_eq!(longer[top][0]["statements"], 4, "{top}");
+    }
 
     let stats = scene.ok("/api/stats").await;
     assert_eq!(stats["top_users"][0]["username"], "ann");

@@ -17,8 +17,6 @@ const STATEMENTS: i64 = 60_000;
 const DAYS: u64 = 12;
 /// A page, and the rest that joins and index descents look at in each partition. A full scan looks at [`STATEMENTS`].
 const FEW_ROWS: f64 = 3000.0;
-/// The first and the last day have what the hour leaves them; a scan of a few pages is right there. Others have 5,000.
-const FEW_OF_A_DAY: f64 = 1000.0;
 
 struct Record {
     storage: Storage,
@@ -39,7 +37,9 @@ impl Record {
             .partition_keep(first, today + Days::new(1), KeptFrom::all(first))
             .await
             .unwrap();
+        // Until midnight: with whole days, the hour of a test has no part in its plans.
         let fill = FILL
+            .replace("now()", "date_trunc('day', now(), 'UTC')")
             .replace(":statements", &STATEMENTS.to_string())
             .replace(":days", &DAYS.to_string());
         let client = database.connect().await;
@@ -141,13 +141,13 @@ fn rows_looked_at(plan: &Value) -> f64 {
     own + children(plan).map(rows_looked_at).sum::<f64>()
 }
 
-/// A sequential scan of a day of some size. A step of a walk is several days here.
+/// A sequential scan of a day that has statements. Empty days may be scanned; a step of a walk is several days here.
 fn has_full_scan(plan: &Value) -> bool {
     let of_record = plan["Relation Name"]
         .as_str()
         .is_some_and(|name| name.starts_with("queries"));
     let scans = plan["Node Type"] == "Seq Scan"
-        && number(plan, "Actual Rows") + number(plan, "Rows Removed by Filter") > FEW_OF_A_DAY;
+        && number(plan, "Actual Rows") + number(plan, "Rows Removed by Filter") > 0.0;
     (of_record && scans) || children(plan).any(has_full_scan)
 }
 

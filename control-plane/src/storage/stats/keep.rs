@@ -25,27 +25,98 @@ const ADD_ENDED: &str = "insert into stats_deltas (minute, user_id, database_id,
        sum(row_count), sum(bytes_in), sum(bytes_out), coalesce(sum(duration_us), 0) \
      from queries where id = any($1) and id between $2 and $3 group by 1, 2, 3, 4";
 
+/// The columns that are summed.
+macro_rules! summed {
+    () => {
+        "statements, errors, refusals, rows, bytes_in, bytes_out, duration_us"
+    };
+}
+
+/// Adds what is `gone` to sums by user and database.
+macro_rules! fold {
+    ($table:literal, $unit:literal) => {
+        concat!(
+            "insert into ",
+            $table,
+            " as t (",
+            $unit,
+            ", user_id, database_id, ",
+            summed!(),
+            ") \
+               select date_trunc('",
+            $unit,
+            "', minute, 'UTC'), user_id, database_id, ",
+            sums!(),
+            " \
+               from gone group by 1, 2, 3 on conflict (",
+            $unit,
+            ", user_id, database_id) do update set ",
+            added!()
+        )
+    };
+}
+
+/// Adds what is `gone` to sums by fingerprint and database.
+macro_rules! fold_fingerprints {
+    ($table:literal, $unit:literal) => {
+        concat!(
+            "insert into ",
+            $table,
+            " as t (",
+            $unit,
+            ", fingerprint, database_id, example, ",
+            summed!(),
+            ") \
+               select date_trunc('",
+            $unit,
+            "', minute, 'UTC'), fingerprint, database_id, \
+                 (array_agg(example) filter (where example is not null))[1], ",
+            sums!(),
+            " \
+               from gone where fingerprint <> '' group by 1, 2, 3 \
+               on conflict (",
+            $unit,
+            ", fingerprint, database_id) do update set \
+                 example = coalesce(t.example, excluded.example), ",
+            added!()
+        )
+    };
+}
+
+macro_rules! sums {
+    () => {
+        "sum(statements), sum(errors), sum(refusals), sum(rows), sum(bytes_in), sum(bytes_out), sum(duration_us)"
+    };
+}
+
+macro_rules! added {
+    () => {
+        "statements = t.statements + excluded.statements, errors = t.errors + excluded.errors, \
+         refusals = t.refusals + excluded.refusals, rows = t.rows + excluded.rows, \
+         bytes_in = t.bytes_in + excluded.bytes_in, bytes_out = t.bytes_out + excluded.bytes_out, \
+         duration_us = t.duration_us + excluded.duration_us"
+    };
+}
+
 /// What is deleted is what is added, and other transactions see both or neither.
-const FOLD: &str = "with gone as (delete from stats_deltas returning *), \
-     minutes as (insert into stats_minutes as m (minute, user_id, database_id, statements, errors, refusals, rows, \
-         bytes_in, bytes_out, duration_us) \
-       select minute, user_id, database_id, sum(statements), sum(errors), sum(refusals), sum(rows), sum(bytes_in), \
-         sum(bytes_out), sum(duration_us) from gone group by 1, 2, 3 \
-       on conflict (minute, user_id, database_id) do update set statements = m.statements + excluded.statements, \
-         errors = m.errors + excluded.errors, refusals = m.refusals + excluded.refusals, \
-         rows = m.rows + excluded.rows, bytes_in = m.bytes_in + excluded.bytes_in, \
-         bytes_out = m.bytes_out + excluded.bytes_out, duration_us = m.duration_us + excluded.duration_us) \
-     insert into stats_fingerprints as f (hour, fingerprint, database_id, example, statements, errors, refusals, rows, \
-         bytes_in, bytes_out, duration_us) \
-       select date_trunc('hour', minute, 'UTC'), fingerprint, database_id, \
-         (array_agg(example) filter (where example is not null))[1], sum(statements), sum(errors), sum(refusals), \
-         sum(rows), sum(bytes_in), sum(bytes_out), sum(duration_us) \
-       from gone where fingerprint <> '' group by 1, 2, 3 \
-       on conflict (hour, fingerprint, database_id) do update set example = coalesce(f.example, excluded.example), \
-         statements = f.statements + excluded.statements, errors = f.errors + excluded.errors, \
-         refusals = f.refusals + excluded.refusals, rows = f.rows + excluded.rows, \
-         bytes_in = f.bytes_in + excluded.bytes_in, bytes_out = f.bytes_out + excluded.bytes_out, \
-         duration_us = f.duration_us + excluded.duration_us";
+const FOLD: &str = concat!(
+    "with gone as (delete from stats_deltas returning *), minutes as (",
+    fold!("stats_minutes", "minute"),
+    "), hours as (",
+    fold!("stats_hours", "hour"),
+    "), fingerprint_days as (",
+    fold_fingerprints!("stats_fingerprint_days", "day"),
+    ") ",
+    fold_fingerprints!("stats_fingerprints", "hour")
+);
+
+/// Drops sums of times that are past. A day goes when all of it is.
+const DROP: [&str; 4] = [
+    "delete from stats_minutes where minute < now() - $1::float8 * interval '1 second'",
+    "delete from stats_hours where hour < now() - $1::float8 * interval '1 second'",
+    "delete from stats_fingerprints where hour < now() - $1::float8 * interval '1 second'",
+    "delete from stats_fingerprint_days where day < now() - interval '1 day' - $1::float8 * interval '1 second'",
+];
 
 /// What a batch adds to the sums of a minute.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -153,10 +224,7 @@ impl Storage {
             return Ok(false);
         }
         txn.execute(FOLD, &[]).await?;
-        for text in [
-            "delete from stats_minutes where minute < now() - $1::float8 * interval '1 second'",
-            "delete from stats_fingerprints where hour < now() - $1::float8 * interval '1 second'",
-        ] {
+        for text in DROP {
             txn.execute(text, &[&kept_for.as_secs_f64()]).await?;
         }
         txn.commit().await?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use postgres_types::ToSql;
 use serde::Serialize;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
@@ -11,12 +12,17 @@ use uuid::Uuid;
 use crate::storage::query::first_id;
 use crate::storage::{Storage, StoreError, column};
 
-/// Folded sums and those that are not yet, of the time from $1 until $2.
+const HOUR: TimeDelta = TimeDelta::hours(1);
+
+/// Folded sums and those that are not yet, of the time from $1 until $2; of whole hours from $3 until $4.
 macro_rules! sums {
     ($rest:literal) => {
         concat!(
             "with sums as (select minute, user_id, database_id, statements, errors, refusals, rows, bytes_in, \
-               bytes_out, duration_us from stats_minutes where minute >= $1 and minute < $2 \
+               bytes_out, duration_us from stats_minutes \
+               where minute >= $1 and minute < $3 or minute >= $4 and minute < $2 \
+             union all select hour, user_id, database_id, statements, errors, refusals, rows, bytes_in, \
+               bytes_out, duration_us from stats_hours where hour >= $3 and hour < $4 \
              union all select minute, user_id, database_id, statements, errors, refusals, rows, bytes_in, \
                bytes_out, duration_us from stats_deltas where minute >= $1 and minute < $2) ",
             $rest
@@ -36,26 +42,26 @@ macro_rules! counts {
 }
 
 const BUCKETS: &str = concat!(
-    sums!("select date_bin($3::float8 * interval '1 second', minute, $1) as starts_at, "),
+    sums!("select date_bin($5::float8 * interval '1 second', minute, $1) as starts_at, "),
     counts!(),
     " from sums group by 1 order by 1"
 );
 
-/// How many sessions were open at $1, and began and ended in each bucket until $2.
-const SESSIONS: &str = "select null::timestamptz as starts_at, \
-       (select count(*) from connections where ended_at >= $1 and started_at < $1) \
-       + (select count(*) from connections where ended_at is null and started_at < $1) as opened, 0::bigint as ended \
-     union all \
-     select date_bin($3::float8 * interval '1 second', at, $1), sum(opened)::bigint, sum(ended)::bigint from \
-       (select started_at as at, 1 as opened, 0 as ended from connections \
-          where started_at >= $1 and started_at < $2 and id >= $4 and id < $5 \
-        union all select ended_at, 0, 1 from connections where ended_at >= $1 and ended_at < $2) changes group by 1 \
-     order by 1 nulls first";
+/// How many sessions were open at $1, and began and ended in each bucket until $2. Those open at $1 are those open now,
+/// but for what has changed since.
+const SESSIONS: &str = "with buckets as ( \
+       select case when at < $2 then date_bin($3::float8 * interval '1 second', at, $1) end as starts_at, \
+         sum(opened)::bigint as opened, sum(ended)::bigint as ended from \
+         (select started_at as at, 1 as opened, 0 as ended from connections where started_at >= $1 and id >= $4 \
+          union all select ended_at, 0, 1 from connections where ended_at >= $1) changes group by 1) \
+     select null::timestamptz as starts_at, (select count(*) from connections where ended_at is null) \
+       + coalesce(sum(ended) - sum(opened), 0)::bigint as opened, 0::bigint as ended from buckets \
+     union all select starts_at, opened, ended from buckets where starts_at is not null order by 1 nulls first";
 
 const TOP_USERS: &str = concat!(
     sums!("select s.user_id, (select username from users where id = s.user_id) as username, "),
     counts!(),
-    " from sums s group by s.user_id order by 3 desc, 1 limit $3"
+    " from sums s group by s.user_id order by 3 desc, 1 limit $5"
 );
 
 const TOP_DATABASES: &str = concat!(
@@ -63,19 +69,20 @@ const TOP_DATABASES: &str = concat!(
         "select s.database_id, (select name from databases where id = s.database_id) as database, "
     ),
     counts!(),
-    " from sums s group by s.database_id order by 3 desc, 1 limit $3"
+    " from sums s group by s.database_id order by 3 desc, 1 limit $5"
 );
 
-/// Folded by the hour: hours that begin in the time.
+/// Folded by the hour: hours that begin in the time; of whole days from $3 until $4.
 const TOP_FINGERPRINTS: &str = concat!(
     "with sums as (select fingerprint, example, statements, errors, refusals, rows, bytes_in, bytes_out, duration_us \
-       from stats_fingerprints where hour >= date_trunc('hour', $1::timestamptz, 'UTC') and hour < $2 \
+       from stats_fingerprints where hour >= $1 and hour < $3 or hour >= $4 and hour < $2 \
      union all select fingerprint, example, statements, errors, refusals, rows, bytes_in, bytes_out, duration_us \
-       from stats_deltas where minute >= date_trunc('hour', $1::timestamptz, 'UTC') and minute < $2 \
-         and fingerprint <> ''), \
+       from stats_fingerprint_days where day >= $3 and day < $4 \
+     union all select fingerprint, example, statements, errors, refusals, rows, bytes_in, bytes_out, duration_us \
+       from stats_deltas where minute >= $1 and minute < $2 and fingerprint <> ''), \
      top as (select fingerprint, (array_agg(example) filter (where example is not null))[1] as example, ",
     counts!(),
-    " from sums group by 1 order by 3 desc, 1 limit $3) \
+    " from sums group by 1 order by 3 desc, 1 limit $5) \
      select t.*, (select left(q.sql, 1000) from queries q where q.id = t.example) as sql \
      from top t order by t.statements desc, t.fingerprint"
 );
@@ -173,6 +180,55 @@ pub struct SessionChanges {
     pub ended: i64,
 }
 
+/// A time, and the whole hours or days in it, of which there are sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    whole_from: DateTime<Utc>,
+    whole_to: DateTime<Utc>,
+}
+
+impl Span {
+    fn new(from: DateTime<Utc>, to: DateTime<Utc>, unit: TimeDelta) -> Self {
+        let parts = Self {
+            from,
+            to,
+            whole_from: to,
+            whole_to: to,
+        };
+        let begin = from
+            .duration_trunc(unit)
+            .ok()
+            .and_then(|begin| match begin {
+                begin if begin == from => Some(begin),
+                begin => begin.checked_add_signed(unit),
+            });
+        match (begin, to.duration_trunc(unit)) {
+            (Some(whole_from), Ok(whole_to)) if whole_from < whole_to => Self {
+                whole_from,
+                whole_to,
+                ..parts
+            },
+            _ => parts,
+        }
+    }
+
+    /// Without anything whole.
+    fn in_parts(self) -> Self {
+        Self {
+            whole_from: self.to,
+            whole_to: self.to,
+            ..self
+        }
+    }
+
+    /// The parameters of a query, with a last one.
+    fn and<'a>(&'a self, last: &'a (dyn ToSql + Sync)) -> [&'a (dyn ToSql + Sync); 5] {
+        [&self.from, &self.to, &self.whole_from, &self.whole_to, last]
+    }
+}
+
 impl Storage {
     /// What ran from `from` until `to`, in buckets of `bucket`; empty ones are left out. Whole minutes are counted.
     ///
@@ -184,11 +240,17 @@ impl Storage {
         to: DateTime<Utc>,
         bucket: Duration,
     ) -> Result<Vec<(DateTime<Utc>, Counts)>, StoreError> {
+        let span = Span::new(from, to, HOUR);
+        let has_whole_hours = bucket.as_secs() % 3600 == 0 && from.duration_trunc(HOUR) == Ok(from);
+        let span = if has_whole_hours {
+            span
+        } else {
+            span.in_parts()
+        };
         let client = self.client().await?;
         let statement = client.prepare_cached(BUCKETS).await?;
-        let rows = client
-            .query(&statement, &[&from, &to, &bucket.as_secs_f64()])
-            .await?;
+        let seconds = bucket.as_secs_f64();
+        let rows = client.query(&statement, &span.and(&seconds)).await?;
         rows.iter()
             .map(|row| Ok((column(row, "starts_at")?, counts(row)?)))
             .collect()
@@ -205,16 +267,13 @@ impl Storage {
         bucket: Duration,
     ) -> Result<Vec<SessionChanges>, StoreError> {
         // Ids are of a control plane's clock, times of the database's.
-        let day = TimeDelta::days(1);
-        let first = from.checked_sub_signed(day).and_then(first_id);
-        let first = first.unwrap_or_default();
-        let last = to.checked_add_signed(day).and_then(first_id);
-        let last = last.unwrap_or(Uuid::max());
+        let first = from.checked_sub_signed(TimeDelta::days(1));
+        let first = first.and_then(first_id).unwrap_or_default();
         let client = self.client().await?;
         let statement = client.prepare_cached(SESSIONS).await?;
         let seconds = bucket.as_secs_f64();
         let rows = client
-            .query(&statement, &[&from, &to, &seconds, &first, &last])
+            .query(&statement, &[&from, &to, &seconds, &first])
             .await?;
         rows.iter()
             .map(|row| {
@@ -237,9 +296,10 @@ impl Storage {
         to: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<TopUser>, StoreError> {
+        let span = Span::new(from, to, HOUR);
         let client = self.client().await?;
         let statement = client.prepare_cached(TOP_USERS).await?;
-        let rows = client.query(&statement, &[&from, &to, &limit]).await?;
+        let rows = client.query(&statement, &span.and(&limit)).await?;
         rows.iter()
             .map(|row| {
                 Ok(TopUser {
@@ -261,9 +321,10 @@ impl Storage {
         to: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<TopDatabase>, StoreError> {
+        let span = Span::new(from, to, HOUR);
         let client = self.client().await?;
         let statement = client.prepare_cached(TOP_DATABASES).await?;
-        let rows = client.query(&statement, &[&from, &to, &limit]).await?;
+        let rows = client.query(&statement, &span.and(&limit)).await?;
         rows.iter()
             .map(|row| {
                 Ok(TopDatabase {
@@ -285,9 +346,11 @@ impl Storage {
         to: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<TopFingerprint>, StoreError> {
+        let from = from.duration_trunc(HOUR).unwrap_or(from);
+        let span = Span::new(from, to, TimeDelta::days(1));
         let client = self.client().await?;
         let statement = client.prepare_cached(TOP_FINGERPRINTS).await?;
-        let rows = client.query(&statement, &[&from, &to, &limit]).await?;
+        let rows = client.query(&statement, &span.and(&limit)).await?;
         rows.iter()
             .map(|row| {
                 Ok(TopFingerprint {
@@ -327,4 +390,40 @@ fn counts(row: &Row) -> Result<Counts, StoreError> {
         bytes_out: column(row, "bytes_out")?,
         duration_us: column(row, "duration_us")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-11-{text}:00Z").parse().unwrap()
+    }
+
+    #[test]
+    fn whole_hours_and_days_are_inside() {
+        let whole = |from, to, unit| {
+            let span = Span::new(at(from), at(to), unit);
+            (span.whole_from, span.whole_to)
+        };
+        let day = TimeDelta::days(1);
+        let (begin, end) = ("03T10:20", "05T09:40");
+        assert_eq!(whole(begin, end, HOUR), (at("03T11:00"), at("05T09:00")));
+        assert_eq!(whole(begin, end, day), (at("04T00:00"), at("05T00:00")));
+        assert_eq!(
+            whole("03T00:00", "04T00:00", day),
+            (at("03T00:00"), at("04T00:00"))
+        );
+        for (from, to) in [
+            ("03T10:20", "03T11:40"),
+            ("03T10:00", "03T10:59"),
+            ("03T10:20", "03T11:00"),
+        ] {
+            assert_eq!(
+                whole(from, to, HOUR),
+                (at(to), at(to)),
+                "nothing whole between {from} and {to}"
+            );
+        }
+    }
 }
