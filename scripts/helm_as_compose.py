@@ -33,9 +33,14 @@ def environment(container, secrets):
 
 
 def mounts(pod, container, folder):
-    sources = {volume["name"]: volume["secret"] for volume in pod["volumes"]}
+    sources = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in container["volumeMounts"]:
-        secret = sources[mount["name"]]
+        volume = sources[mount["name"]]
+        if "emptyDir" in volume:
+            # Everybody may write to it, as the pod's group may.
+            yield {"type": "tmpfs", "target": mount["mountPath"], "tmpfs": {"mode": 0o1777}}
+            continue
+        secret = volume["secret"]
         source = os.path.join(folder, secret["secretName"])
         for key in os.listdir(source):
             names = [item["path"] for item in secret.get("items", [{"key": key, "path": key}]) if item["key"] == key]

@@ -6,6 +6,7 @@ use std::process::Command;
 use chrono::{TimeDelta, Utc};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
+use pglens_testkit::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
 
@@ -56,15 +57,13 @@ async fn the_record_is_exported_whole_and_again_from_where_it_broke_off() {
     let dev = Dev::start(folder.path(), &[]);
     run_statements(&dev).await;
     // The record is there within a moment.
-    let deadline = std::time::Instant::now() + super::command::DEADLINE;
-    let found = loop {
-        let found = api(&dev, "/api/queries?q=as%20number&min_rows=2", None).await;
-        if found["queries"].as_array().unwrap().len() == 3 {
-            break found;
-        }
-        assert!(std::time::Instant::now() < deadline, "{found}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let found = "/api/queries?q=as%20number&min_rows=2";
+    let is_whole = || async {
+        let found = api(&dev, found, None).await;
+        found["queries"].as_array().unwrap().len() == 3
     };
+    eventually(DEADLINE, is_whole).await;
+    let found = api(&dev, found, None).await;
     let token = api(&dev, "/api/tokens", Some(json!({ "name": "export" }))).await;
     let token = token["token"].as_str().unwrap();
 

@@ -1,12 +1,13 @@
 //! Merges the records of a batch: a start whose end is in the same batch becomes one row. Pure.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use foldhash::quality::RandomState;
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::v1;
 
+use super::Map;
 use super::record::{Position, Record, RecordKind, RowChunk, SessionEnd, Statement, StatementEnd};
 
 /// A record that cannot be stored for what it holds. It is named in an audit event, and its session is no longer said
@@ -35,11 +36,11 @@ pub struct SessionCounts {
 /// A batch, ready to be stored.
 #[derive(Debug, Default, PartialEq)]
 pub struct Merged {
-    /// New rows.
+    /// New rows, with what was captured of their results.
     pub statements: Vec<Statement>,
     /// Ends whose start was stored before.
     pub ends: Vec<StatementEnd>,
-    /// Captured rows.
+    /// Captured rows of other statements.
     pub chunks: Vec<RowChunk>,
     /// Sessions that ended.
     pub session_ends: Vec<SessionEnd>,
@@ -50,7 +51,8 @@ pub struct Merged {
 /// What has come already.
 struct Seen {
     /// The statements begun, by their place in [`Merged::statements`].
-    started: HashMap<QueryId, usize, RandomState>,
+    started: Map<QueryId, usize>,
+    /// Chunks of other statements.
     chunks: HashSet<(QueryId, i32), RandomState>,
 }
 
@@ -66,12 +68,11 @@ pub fn merge(
     let expected = records.len() / 2;
     let mut merged = Merged {
         statements: Vec::with_capacity(expected),
-        chunks: Vec::with_capacity(expected),
         ..Merged::default()
     };
     let mut seen = Seen {
-        started: HashMap::with_capacity_and_hasher(expected, RandomState::default()),
-        chunks: HashSet::with_capacity_and_hasher(expected, RandomState::default()),
+        started: Map::with_capacity_and_hasher(expected, RandomState::default()),
+        chunks: HashSet::with_hasher(RandomState::default()),
     };
     for (number, message) in (first_sequence..).zip(records) {
         match Record::read(number, message) {
@@ -124,13 +125,14 @@ impl Merged {
                 let start = seen
                     .started
                     .get(&chunk.id)
-                    .and_then(|index| self.statements.get(*index));
-                if start.is_some_and(|start| start.session_id != chunk.session_id) {
-                    self.refuse(position, "the statement is of another session");
-                } else if !seen.chunks.insert((chunk.id, chunk.chunk)) {
-                    self.refuse(position, "the chunk came twice");
-                } else {
-                    self.chunks.push(chunk);
+                    .and_then(|index| self.statements.get_mut(*index));
+                match start {
+                    Some(start) if start.session_id != chunk.session_id => {
+                        self.refuse(position, "the statement is of another session");
+                    }
+                    Some(start) if !comes_twice(&start.rows, &chunk) => start.rows.push(chunk),
+                    None if seen.chunks.insert((chunk.id, chunk.chunk)) => self.chunks.push(chunk),
+                    Some(_) | None => self.refuse(position, "the chunk came twice"),
                 }
             }
             Record::SessionEnded(end) => self.session_ends.push(end),
@@ -144,6 +146,12 @@ impl Merged {
             reason: reason.into(),
         });
     }
+}
+
+/// Chunks come in order, so the last one nearly always tells.
+fn comes_twice(before: &[RowChunk], chunk: &RowChunk) -> bool {
+    before.last().is_some_and(|last| last.chunk >= chunk.chunk)
+        && before.iter().any(|one| one.chunk == chunk.chunk)
 }
 
 /// What a batch adds to each session; in the order of the ids, so that concurrent batches lock in one order.

@@ -15,6 +15,7 @@ pub mod text;
 
 use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
 use moka::sync::Cache;
 use pglens_core::{RunId, SessionId};
 
@@ -23,6 +24,12 @@ use crate::storage::{Storage, StoreError};
 
 /// Sessions whose owners are remembered; others are looked up again.
 const MAX_REMEMBERED_SESSIONS: u64 = 100_000;
+
+/// A map that is looked into for every record.
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// The sessions of a batch, with whose they are.
+pub type Scopes = Map<SessionId, SessionScope>;
 
 /// What sessions are known to belong to. That never changes, so it is remembered.
 #[derive(Debug, Clone)]
@@ -44,8 +51,8 @@ impl Sessions {
         storage: &Storage,
         run_id: RunId,
         ids: impl IntoIterator<Item = SessionId>,
-    ) -> Result<HashMap<SessionId, SessionScope>, StoreError> {
-        let mut scopes = HashMap::new();
+    ) -> Result<Scopes, StoreError> {
+        let mut scopes = Scopes::default();
         let mut missing = Vec::new();
         for id in ids {
             match self.0.get(&(run_id, id)) {

@@ -38,6 +38,8 @@ pub struct Statement {
     pub parameters: Vec<v1::Parameter>,
     /// By the proxy's clock.
     pub started_at: DateTime<Utc>,
+    /// Its rows in the same batch.
+    pub rows: Vec<RowChunk>,
     /// Absent while it runs.
     pub end: Option<StatementEnd>,
 }
@@ -245,6 +247,7 @@ fn read_started(record: u64, started: v1::StatementStarted) -> Result<Statement,
         fingerprint: word(started.fingerprint, WORD_BYTES),
         parameters: started.parameters,
         started_at: instant(started.started_at_unix_us),
+        rows: Vec::new(),
         end: None,
     })
 }

@@ -1,10 +1,9 @@
 //! Encrypts what a batch holds of the target's data, before any of it reaches storage.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate, Utc};
-use pglens_core::{QueryId, SessionId};
+use pglens_core::QueryId;
 use pglens_rpc::v1;
 use prost::Message;
 use tokio::task::JoinHandle;
@@ -13,9 +12,9 @@ use uuid::Uuid;
 use super::block::{BLOCK_TARGET_BYTES, MAX_PACKED_BYTES, block_id, pack};
 use super::merge::{Merged, RefusedRecord, merge};
 use super::record::{RowChunk, SessionEnd, Statement, StatementEnd};
+use super::{Map, Scopes};
 use crate::crypto::data_key::{DataKeyError, DataKeys, DayKeys};
 use crate::crypto::sealed_value::{KeyPurpose, Place, Sealer};
-use crate::storage::connection::SessionScope;
 use crate::storage::partition::day_of_id;
 use crate::storage::record::{NewBlock, NewChunk, NewStatement, PackedChunk};
 
@@ -71,7 +70,7 @@ impl Calendar {
 pub async fn seal(
     keys: &DataKeys,
     retention_days: u32,
-    scopes: HashMap<SessionId, SessionScope>,
+    scopes: Scopes,
     (first, records): (u64, Vec<v1::Record>),
 ) -> Result<SealedBatch, Arc<DataKeyError>> {
     let calendar = Calendar::new(retention_days);
@@ -101,14 +100,13 @@ pub async fn seal(
     .await
 }
 
+/// A key is of a day and for a purpose.
+type WhichKey = (NaiveDate, KeyPurpose);
+
 /// How far sealing came with the keys at hand.
 enum Begun {
     Done(SealedBatch),
-    Needs(
-        HashSet<(NaiveDate, KeyPurpose)>,
-        Merged,
-        HashMap<SessionId, SessionScope>,
-    ),
+    Needs(Vec<WhichKey>, Merged, Scopes),
 }
 
 async fn joined<T>(work: JoinHandle<Result<T, DataKeyError>>) -> Result<T, Arc<DataKeyError>> {
@@ -117,24 +115,30 @@ async fn joined<T>(work: JoinHandle<Result<T, DataKeyError>>) -> Result<T, Arc<D
     done.map_err(Arc::new)
 }
 
-/// The keys under which values are to be sealed.
-fn needed_keys(calendar: Calendar, merged: &Merged) -> HashSet<(NaiveDate, KeyPurpose)> {
+/// The keys under which values are to be sealed: hardly ever more than two.
+fn needed_keys(calendar: Calendar, merged: &Merged) -> Vec<WhichKey> {
     let parameters = merged
         .statements
         .iter()
         .filter(|statement| !statement.parameters.is_empty())
         .map(|statement| (calendar.key_day(statement.id), KeyPurpose::Statements));
-    let rows = merged
-        .chunks
-        .iter()
+    let of_statements = merged.statements.iter().flat_map(|one| &one.rows);
+    let rows = of_statements
+        .chain(&merged.chunks)
         .map(|chunk| (calendar.key_day(chunk.id), KeyPurpose::Rows));
-    parameters.chain(rows).collect()
+    let mut needed = Vec::new();
+    for which in parameters.chain(rows) {
+        if !needed.contains(&which) {
+            needed.push(which);
+        }
+    }
+    needed
 }
 
 fn seal_values(
     calendar: Calendar,
     keys: &DayKeys,
-    scopes: &HashMap<SessionId, SessionScope>,
+    scopes: &Scopes,
     merged: Merged,
 ) -> Result<SealedBatch, DataKeyError> {
     let mut sealers = Sealers::new(keys);
@@ -144,12 +148,7 @@ fn seal_values(
         refused: merged.refused,
         ..SealedBatch::default()
     };
-    let (mut small, large) = split(calendar, &merged.statements, merged.chunks);
-    for chunk in large {
-        batch
-            .chunks
-            .push(seal_chunk(calendar, chunk, &mut sealers)?);
-    }
+    let mut large = merged.chunks;
     let mut blocks = Blocks::default();
     batch.statements.reserve(merged.statements.len());
     for mut statement in merged.statements {
@@ -166,9 +165,13 @@ fn seal_values(
                 Some(sealers.seal(key_day, place, &encode_parameters(parameters))?)
             }
         };
-        let rows_block = match small.remove(&statement.id) {
-            Some(chunks) => Some(blocks.add((statement.id, key_day), &chunks, &mut sealers)?),
-            None => None,
+        let rows = std::mem::take(&mut statement.rows);
+        let rows_block = match has_its_rows_in_a_block(calendar, &statement, &rows) {
+            true => Some(blocks.add((statement.id, key_day), &rows, &mut sealers)?),
+            false => {
+                large.extend(rows);
+                None
+            }
         };
         batch.statements.push(NewStatement {
             rows_block,
@@ -179,39 +182,26 @@ fn seal_values(
         });
     }
     batch.blocks = blocks.close(&mut sealers)?;
+    let sealed = large
+        .into_iter()
+        .map(|chunk| seal_chunk(calendar, chunk, &mut sealers));
+    batch.chunks = sealed.collect::<Result<_, _>>()?;
     Ok(batch)
 }
 
-/// Which statements have their rows in blocks: those that came whole, with little in them, under an id of a day that is.
-fn split(
-    calendar: Calendar,
-    statements: &[Statement],
-    chunks: Vec<RowChunk>,
-) -> (HashMap<QueryId, Vec<RowChunk>>, Vec<RowChunk>) {
-    let whole: HashSet<QueryId> = statements
-        .iter()
-        .filter(|statement| statement.end.is_some() && calendar.day(statement.id).is_some())
-        .map(|statement| statement.id)
-        .collect();
-    let (mut small, mut large): (HashMap<QueryId, Vec<RowChunk>>, Vec<RowChunk>) =
-        (HashMap::new(), Vec::new());
-    for chunk in chunks {
-        match whole.contains(&chunk.id) {
-            true => small.entry(chunk.id).or_default().push(chunk),
-            false => large.push(chunk),
-        }
-    }
-    let too_large = small.extract_if(|_, chunks| {
-        chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>() > MAX_PACKED_BYTES
-    });
-    large.extend(too_large.flat_map(|(_, chunks)| chunks));
-    (small, large)
+/// That is so of those that came whole, with little in them, under an id of a day that is.
+fn has_its_rows_in_a_block(calendar: Calendar, statement: &Statement, rows: &[RowChunk]) -> bool {
+    let bytes = rows.iter().map(|chunk| chunk.data.len()).sum::<usize>();
+    !rows.is_empty()
+        && bytes <= MAX_PACKED_BYTES
+        && statement.end.is_some()
+        && calendar.day(statement.id).is_some()
 }
 
 /// Blocks of rows, one under way for each day.
 #[derive(Default)]
 struct Blocks {
-    open: HashMap<NaiveDate, OpenBlock>,
+    open: Map<NaiveDate, OpenBlock>,
     closed: Vec<NewBlock>,
 }
 
@@ -271,7 +261,7 @@ impl OpenBlock {
 }
 
 /// One sealer for each key.
-struct Sealers(HashMap<(NaiveDate, KeyPurpose), Sealer>);
+struct Sealers(Map<WhichKey, Sealer>);
 
 impl Sealers {
     fn new(keys: &DayKeys) -> Self {

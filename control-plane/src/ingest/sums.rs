@@ -1,9 +1,8 @@
 //! What a batch adds to the sums of what ran, by minute, user, database and fingerprint.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
+use super::Map;
 use crate::storage::record::NewStatement;
 use crate::storage::stats::Delta;
 
@@ -15,7 +14,7 @@ const MAX_FINGERPRINTS: usize = 128;
 /// summed up by storage, which knows them.
 #[must_use]
 pub fn sums(statements: &[&NewStatement]) -> Vec<Delta> {
-    let mut sums: HashMap<(DateTime<Utc>, i64, i64, &str), Delta> = HashMap::new();
+    let mut sums: Map<(DateTime<Utc>, i64, i64, &str), Delta> = Map::default();
     for new in statements {
         let statement = &new.statement;
         let (user_id, database_id) = (new.scope.user_id.0, new.scope.database_id.0);
@@ -51,7 +50,7 @@ fn fold_rest(deltas: &mut Vec<Delta>) {
     if deltas.len() <= MAX_FINGERPRINTS {
         return;
     }
-    let mut rest: HashMap<(DateTime<Utc>, i64, i64), Delta> = HashMap::new();
+    let mut rest: Map<(DateTime<Utc>, i64, i64), Delta> = Map::default();
     for delta in deltas.drain(MAX_FINGERPRINTS..) {
         let key = (delta.minute, delta.user_id, delta.database_id);
         match rest.get_mut(&key) {

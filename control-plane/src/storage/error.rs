@@ -89,16 +89,22 @@ impl StoreError {
     }
 }
 
-/// Runs two things in one transaction, neither waiting for the answer to the other. When both fail, the error is the one
-/// that aborted the transaction, not the one that found it aborted.
-pub async fn together<A, B>(
+/// Runs two things in one transaction, neither waiting for the answer to the other.
+///
+/// # Errors
+/// When either fails. When both do, the error is the one that aborted the transaction, not the one that found it aborted.
+pub fn together<A, B>(
     one: impl Future<Output = Result<A, StoreError>>,
     other: impl Future<Output = Result<B, StoreError>>,
-) -> Result<(A, B), StoreError> {
-    match tokio::join!(one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (Err(consequence), Err(cause)) if consequence.is_consequence() => Err(cause),
-        (Err(cause), _) | (_, Err(cause)) => Err(cause),
+) -> impl Future<Output = Result<(A, B), StoreError>> {
+    // Boxed: they would be in every future that waits for this one.
+    let (one, other) = (Box::pin(one), Box::pin(other));
+    async move {
+        match tokio::join!(one, other) {
+            (Ok(one), Ok(other)) => Ok((one, other)),
+            (Err(consequence), Err(cause)) if consequence.is_consequence() => Err(cause),
+            (Err(cause), _) | (_, Err(cause)) => Err(cause),
+        }
     }
 }
 

@@ -199,7 +199,9 @@ pub(crate) fn too_large(bytes: usize) -> Refusal {
             "a statement with parameters of {bytes} bytes cannot be recorded, the most is {MAX_RECORDED_STATEMENT_BYTES}"
         ),
         detail: None,
-        hint: Some("Use COPY for large amounts of data.".to_owned()),
+        hint: Some(
+            "Bind large values as parameters of the extended protocol, or use COPY.".to_owned(),
+        ),
     }
 }
 

@@ -68,15 +68,10 @@ fn a_start_and_its_end_become_one_row() {
     ]);
     assert_eq!(merged.statements.len(), 2);
     assert_eq!(merged.statements[0].end.as_ref().unwrap().row_count, 5);
+    assert_eq!(merged.statements[0].rows.len(), 1);
     assert_eq!(merged.statements[1].end, None);
-    assert_eq!(
-        (
-            merged.ends.len(),
-            merged.chunks.len(),
-            merged.session_ends.len()
-        ),
-        (0, 1, 1)
-    );
+    assert_eq!((merged.ends.len(), merged.chunks.len()), (0, 0));
+    assert_eq!(merged.session_ends.len(), 1);
     assert!(merged.refused.is_empty());
 }
 
@@ -96,6 +91,11 @@ fn contradictions_are_refused_by_name_and_the_rest_is_kept() {
         ended(1, 9, 0),
         ended(1, 9, 0),
         v1::Record { event: None },
+        rows(1, 9, 0),
+        rows(1, 9, 1),
+        rows(1, 9, 0),
+        rows(3, 9, 0),
+        rows(3, 9, 0),
     ]);
     assert_eq!(
         reasons(&merged),
@@ -105,9 +105,12 @@ fn contradictions_are_refused_by_name_and_the_rest_is_kept() {
             (4, "the statement is of another session"),
             (6, "the statement ended twice"),
             (7, "field event: is missing"),
+            (10, "the chunk came twice"),
+            (12, "the chunk came twice"),
         ]
     );
-    assert_eq!(merged.statements.len(), 1);
+    assert_eq!((merged.statements.len(), merged.chunks.len()), (1, 1));
+    assert_eq!(merged.statements[0].rows.len(), 2);
     assert!(merged.statements[0].end.is_some());
 }
 

@@ -2,6 +2,7 @@
 
 mod keep;
 mod read;
+mod span;
 
 pub use keep::{Delta, add_in_txn};
 pub use read::{
