@@ -10,8 +10,9 @@ use chrono::NaiveDate;
 use moka::future::Cache;
 use pglens_core::ErrorCode;
 
+use super::cipher::KEY_BYTES;
 use super::keyring::{KeyRing, OpenError, SealContext};
-use super::sealed_value::{DataKey, KEY_BYTES, KeyPurpose, Place, VERSION_ZSTD_ONLY};
+use super::sealed_value::{DataKey, KeyPurpose, Place, VERSION_ZSTD_ONLY};
 use crate::error::ServiceError;
 use crate::storage::{Storage, StoreError};
 

@@ -5,17 +5,13 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use pglens_core::Secret;
 
-/// Bytes of a master key.
-pub const KEY_BYTES: usize = 32;
+pub use super::cipher::KEY_BYTES;
+use super::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
 
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 8;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 
 /// More keys than a rotation ever needs; each makes the ring's parse and lookup longer.
@@ -121,8 +117,8 @@ impl MasterKey {
         }
     }
 
-    fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new(&Key::from(*self.bytes.expose()))
+    fn cipher(&self) -> Cipher {
+        Cipher::new(self.bytes.expose())
     }
 }
 
@@ -180,25 +176,18 @@ impl KeyRing {
         // Random nonces: the keys seal passwords and other keys, far fewer than the 2^32 values that are safe.
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let aad = context.associated_data(&key.id);
+        let mut sealed = Vec::with_capacity(HEADER_BYTES + plain.len() + TAG_BYTES);
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&key.id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
         #[expect(
             clippy::expect_used,
             reason = "fails only for plaintexts of 256 GiB and more"
         )]
-        let ciphertext = key
-            .cipher()
-            .encrypt(
-                &Nonce::from(nonce),
-                Payload {
-                    msg: plain,
-                    aad: &aad,
-                },
-            )
+        key.cipher()
+            .seal(nonce, &aad, &mut sealed, HEADER_BYTES)
             .expect("a value that fits in memory can be sealed");
-        let mut sealed = Vec::with_capacity(HEADER_BYTES + ciphertext.len());
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&key.id);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&ciphertext);
         sealed
     }
 
@@ -234,13 +223,7 @@ impl KeyRing {
         })?;
         let aad = context.associated_data(key_id);
         key.cipher()
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
+            .open(*nonce, &aad, ciphertext)
             .map(Secret::new)
             .map_err(|_| OpenError::Damaged)
     }

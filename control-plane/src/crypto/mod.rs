@@ -1,5 +1,6 @@
 //! Everything sealed, hashed or derived.
 
+mod cipher;
 pub mod columns;
 pub mod data_key;
 pub mod keyring;

@@ -3,22 +3,17 @@
 //!
 //! The statement and the number of the chunk are associated data, so that a value moved to another place does not open.
 
-use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use pglens_core::limits::MAX_GRPC_MESSAGE_BYTES;
 use pglens_core::{QueryId, Secret};
 use uuid::Uuid;
 use zstd::bulk::Compressor;
 
+use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 use super::data_key::DataKeyError;
 
-/// Bytes of a data key.
-pub(super) const KEY_BYTES: usize = 32;
 const VERSION: u8 = 2;
 /// As version 2, but always zstd, and nothing says so.
 pub(super) const VERSION_ZSTD_ONLY: u8 = 1;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
 const HEADER_BYTES: usize = 1 + NONCE_BYTES;
 
 /// The fastest level: rows pass here on their way into storage, and the proxy's record waits for it.
@@ -120,8 +115,8 @@ impl DataKey {
         self.0.expose()
     }
 
-    fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new(&Key::from(*self.0.expose()))
+    fn cipher(&self) -> Cipher {
+        Cipher::new(self.0.expose())
     }
 
     /// What seals values under this key, one after the other.
@@ -156,13 +151,7 @@ impl DataKey {
         let aad = place.associated_data(version);
         let packed = self
             .cipher()
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
+            .open(*nonce, &aad, ciphertext)
             .map_err(|_| DataKeyError::Damaged)?;
         let (packing, packed) = match version {
             VERSION_ZSTD_ONLY => (PACKED_ZSTD, packed.as_slice()),
@@ -183,7 +172,7 @@ impl DataKey {
 
 /// Seals values under one key. Making the tables of a compressor costs more than a value does, so it is kept.
 pub struct Sealer {
-    cipher: ChaCha20Poly1305,
+    cipher: Cipher,
     /// Made for the first value that is large enough.
     compressor: Option<Compressor<'static>>,
 }
@@ -201,14 +190,9 @@ impl Sealer {
         sealed.extend_from_slice(&nonce);
         self.pack(&mut sealed, plain)?;
         let aad = place.associated_data(VERSION);
-        let Some(message) = sealed.get_mut(HEADER_BYTES..) else {
-            return Err(DataKeyError::Damaged); // it was written a moment ago
-        };
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&Nonce::from(nonce), &aad, message.into())
+        self.cipher
+            .seal(nonce, &aad, &mut sealed, HEADER_BYTES)
             .map_err(|_| DataKeyError::Damaged)?; // only beyond 256 GiB
-        sealed.extend_from_slice(&tag);
         Ok(sealed)
     }
 
