@@ -36,7 +36,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
 #[utoipa::path(get, path = "/api/stats", tag = "stats",
     params(("from" = Option<String>, Query, description = "RFC 3339, included; by default a day before `to`"),
         ("to" = Option<String>, Query, description = "RFC 3339, not included; by default now"),
-        ("bucket" = Option<i64>, Query, description = "Seconds of a bucket, whole minutes; by default about a 96th of the time"),
+        ("bucket" = Option<i64>, Query, description = "Seconds of a bucket, whole minutes; by default about a 96th of the time, whole hours if that is an hour or more"),
         ("top" = Option<u32>, Query, description = "Entries of each list of the greatest, 1 to 100; by default 10")),
     responses((status = 200, body = Stats), (status = "4XX", body = ErrorBody)))]
 async fn fetch(app: Arc<App>, caller: Caller, query: String) -> Result<Stats, ServiceError> {
