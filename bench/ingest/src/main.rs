@@ -7,6 +7,7 @@
     reason = "a benchmark answers on standard output"
 )]
 
+mod collector;
 mod plane;
 mod proxy;
 mod records;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use collector::Collector;
 use pglens_pgserver::{Options as ServerOptions, Orphaned, PgBinaries, PgServer};
 use plane::Plane;
 use proxy::{Pace, Proxy, Published};
@@ -46,6 +48,9 @@ struct Options {
     /// Batches of one proxy under way at once.
     #[arg(long, default_value_t = 4)]
     in_flight: usize,
+    /// With a feed to a collector, which counts what it gets; a round then lasts until it has everything.
+    #[arg(long)]
+    feed: bool,
     /// A `-c` setting of the storage server, for example `max_wal_size=4GB`; may be given again.
     #[arg(long)]
     storage_setting: Vec<String>,
@@ -91,15 +96,32 @@ async fn run(options: &Options) -> Result<()> {
         server.superuser_password().expose(),
         server.port()
     );
-    let plane = Plane::start(&options.program, &dsn, folder.path()).await?;
+    let collector = match options.feed {
+        true => Some(Collector::start().await?),
+        false => None,
+    };
+    let endpoint = collector.as_ref().map(|one| one.endpoint.as_str());
+    let plane = Plane::start(&options.program, &dsn, folder.path(), endpoint).await?;
     println!(
         "round  statements/s  CPU us per statement: control plane, storage, generator  bytes per statement: stored, WAL  ack p50/p99 ms"
     );
     for round in 1..=options.rounds {
         let before = read(&storage, &plane, &server).await?;
+        let told = collector.as_ref().map_or(0, Collector::received);
         let published = publish(options, &plane).await?;
+        let lag = match &collector {
+            Some(collector) => Some(collector.drained(&storage).await?),
+            None => None,
+        };
         let after = read(&storage, &plane, &server).await?;
         report(round, &published, before, after);
+        if let (Some(collector), Some(lag)) = (&collector, lag) {
+            println!(
+                "       {} log records, the last of them {:.1} s behind the last statement",
+                collector.received() - told,
+                lag.as_secs_f64()
+            );
+        }
     }
     println!(
         "control plane: {:.0} MiB at most",

@@ -43,8 +43,13 @@ impl Drop for Plane {
 }
 
 impl Plane {
-    /// Starts `program` over the storage database of `dsn`, with its files in `folder`.
-    pub(crate) async fn start(program: &Path, dsn: &str, folder: &Path) -> Result<Self> {
+    /// Starts `program` over the storage database of `dsn`, with its files in `folder`, and perhaps a feed to a collector.
+    pub(crate) async fn start(
+        program: &Path,
+        dsn: &str,
+        folder: &Path,
+        feed_endpoint: Option<&str>,
+    ) -> Result<Self> {
         let authority = Authority::new("PgLens benchmark")?;
         let server = authority.server(&["localhost"])?;
         let file = |name: &str, text: &str| -> Result<PathBuf> {
@@ -68,6 +73,7 @@ impl Plane {
             .env("PGL_GRPC_TLS_KEY", file("server.key", server.key.expose())?)
             .env("PGL_GRPC_CLIENT_CA", file("ca.pem", authority.ca_pem())?)
             .env("PGL_LOG", "warn")
+            .envs(feed_endpoint.map(|endpoint| ("PGL_FEED_ENDPOINT", endpoint)))
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))?;
