@@ -9,7 +9,7 @@ pub(super) const NONCE_BYTES: usize = 12;
 /// Bytes behind a ciphertext.
 pub(super) const TAG_BYTES: usize = 16;
 
-/// A key, ready to be used.
+/// A key, ready to be used. ring does not wipe its copy of the key when it is dropped: keep it no longer than it is needed.
 pub(super) struct Cipher(LessSafeKey);
 
 /// What was to be opened is not what was sealed; or what was to be sealed has 256 GiB.

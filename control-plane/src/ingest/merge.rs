@@ -130,9 +130,18 @@ impl Merged {
                     Some(start) if start.session_id != chunk.session_id => {
                         self.refuse(position, "the statement is of another session");
                     }
-                    Some(start) if !comes_twice(&start.rows, &chunk) => start.rows.push(chunk),
+                    // Their numbers only grow.
+                    Some(start)
+                        if start
+                            .rows
+                            .last()
+                            .is_none_or(|last| last.chunk < chunk.chunk) =>
+                    {
+                        start.rows.push(chunk);
+                    }
+                    Some(_) => self.refuse(position, "the chunk came twice or out of order"),
                     None if seen.chunks.insert((chunk.id, chunk.chunk)) => self.chunks.push(chunk),
-                    Some(_) | None => self.refuse(position, "the chunk came twice"),
+                    None => self.refuse(position, "the chunk came twice"),
                 }
             }
             Record::SessionEnded(end) => self.session_ends.push(end),
@@ -146,12 +155,6 @@ impl Merged {
             reason: reason.into(),
         });
     }
-}
-
-/// Chunks come in order, so the last one nearly always tells.
-fn comes_twice(before: &[RowChunk], chunk: &RowChunk) -> bool {
-    before.last().is_some_and(|last| last.chunk >= chunk.chunk)
-        && before.iter().any(|one| one.chunk == chunk.chunk)
 }
 
 /// What a batch adds to each session; in the order of the ids, so that concurrent batches lock in one order.

@@ -189,3 +189,32 @@ impl From<StoreError> for ServiceError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+    use pglens_testkit::TestPostgres;
+
+    #[tokio::test]
+    async fn of_two_errors_the_one_that_aborted_the_transaction_is_told() {
+        let database = TestPostgres::shared().await.create_database().await;
+        let client = database.connect().await;
+        for is_cause_first in [true, false] {
+            client.batch_execute("begin").await.unwrap();
+            let fail = async |text| {
+                let failed = client.batch_execute(text).await;
+                failed.map_err(StoreError::from)
+            };
+            let cause = ready(fail("select 1 / 0").await);
+            let consequence = ready(fail("select 1").await);
+            let told = match is_cause_first {
+                true => together(cause, consequence).await,
+                false => together(consequence, cause).await,
+            };
+            assert!(told.unwrap_err().refuses_content(), "division by zero");
+            client.batch_execute("rollback").await.unwrap();
+        }
+    }
+}

@@ -105,7 +105,7 @@ fn contradictions_are_refused_by_name_and_the_rest_is_kept() {
             (4, "the statement is of another session"),
             (6, "the statement ended twice"),
             (7, "field event: is missing"),
-            (10, "the chunk came twice"),
+            (10, "the chunk came twice or out of order"),
             (12, "the chunk came twice"),
         ]
     );
