@@ -74,6 +74,14 @@ pub(crate) struct Depth {
     pub(crate) bytes: u64,
 }
 
+/// Where a record went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed {
+    pub(crate) sequence: u64,
+    /// What [`Outbox::flush_through`] wants to know.
+    pub(crate) frame: u64,
+}
+
 /// What can be sent next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -167,14 +175,17 @@ impl Outbox {
         has_room
     }
 
-    /// Appends a record whether there is room or not, and returns its sequence number. What bounds the excess is that
-    /// only records with a promised place, or for which [`Outbox::has_room`] was asked, or that end a session come here.
-    pub(crate) fn push(&self, event: &impl Encode) -> u64 {
+    /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised place,
+    /// or for which [`Outbox::has_room`] was asked, or that end a session come here.
+    pub(crate) fn push(&self, event: &impl Encode) -> Pushed {
         let mut state = self.state.lock();
         event.put(&mut state.pending.sent);
         state.pending.records += 1;
         state.newest += 1;
-        let newest = state.newest;
+        let pushed = Pushed {
+            sequence: state.newest,
+            frame: state.next_frame(),
+        };
         let is_large = state.pending.bytes() >= MAX_PENDING_BYTES && !state.has_fault;
         let wakes_writer = !std::mem::replace(&mut state.is_looked_after, true);
         drop(state);
@@ -184,15 +195,17 @@ impl Outbox {
         if wakes_writer {
             self.unwritten.notify_one();
         }
-        newest
+        pushed
     }
 
-    /// Notes a statement that may run as soon as its bytes are forwarded, though its record begins later.
-    pub(crate) fn announce(&self, started: &Started<'_>) {
+    /// Notes a statement that may run as soon as its bytes are forwarded, though its record begins later. Returns the
+    /// frame that says so.
+    pub(crate) fn announce(&self, started: &Started<'_>) -> u64 {
         let mut state = self.state.lock();
         notes::put_announced(&mut state.pending.notes, started);
         state.pending.announced.push(started.query_id);
         state.announced.insert(started.query_id, 0);
+        state.next_frame()
     }
 
     /// The record of an announced statement has begun, or it does not run.
@@ -213,6 +226,12 @@ impl Outbox {
         }
         let pending = self.state.lock().take_pending();
         pending.is_none_or(|pending| self.write(&mut writer, pending))
+    }
+
+    /// The same for what went into `frame` and those before it: another session may have seen to it.
+    pub(crate) fn flush_through(&self, frame: u64) -> bool {
+        let is_written = self.state.lock().is_written(frame);
+        is_written || self.flush()
     }
 
     fn write(&self, writer: &mut Writer, pending: Pending) -> bool {

@@ -68,8 +68,8 @@ pub(crate) struct Recorder {
     /// Numbers of the last start and the last rows that were pushed.
     last_started: u64,
     last_rows: u64,
-    /// Something was pushed that must be written before the session goes on.
-    is_unwritten: bool,
+    /// The frame that must be written before the session goes on.
+    unwritten: Option<u64>,
 }
 
 impl Recorder {
@@ -94,7 +94,7 @@ impl Recorder {
             announced_sequence: 0,
             last_started: 0,
             last_rows: 0,
-            is_unwritten: false,
+            unwritten: None,
         }
     }
 
@@ -117,9 +117,9 @@ impl Recorder {
         let query_id = query_id(now);
         self.announced_sequence = self.announced_sequence.max(self.totals.statements) + 1;
         let started = self.started(&place.facts, query_id, self.announced_sequence, now);
-        self.outbox.announce(&started);
+        let frame = self.outbox.announce(&started);
         place.announced = Some(query_id);
-        self.is_unwritten = true;
+        self.unwritten = Some(frame);
     }
 
     fn started<'a>(
@@ -160,10 +160,12 @@ impl Recorder {
     /// is forwarded meanwhile. Rows and ends otherwise go with the next start of any session, or some milliseconds
     /// later.
     pub(crate) fn flush(&mut self) -> bool {
-        if self.is_unwritten && self.outbox.flush() {
-            self.is_unwritten = false;
+        if let Some(frame) = self.unwritten
+            && self.outbox.flush_through(frame)
+        {
+            self.unwritten = None;
         }
-        !self.is_unwritten
+        self.unwritten.is_none()
     }
 
     /// Begins the record of the statement that the target turns to now.
@@ -175,12 +177,15 @@ impl Recorder {
         let query_id = announced.unwrap_or_else(|| query_id(now));
         let sequence = self.totals.statements;
         let started = self.started(&place.facts, query_id, sequence, now);
-        self.last_started = self.outbox.push(&started);
+        let pushed = self.outbox.push(&started);
+        self.last_started = pushed.sequence;
         if announced.is_some() {
             self.outbox.settle(query_id);
         }
         // One that was announced may run already: the spool says so.
-        self.is_unwritten |= announced.is_none() || self.is_strict();
+        if announced.is_none() || self.is_strict() {
+            self.unwritten = Some(pushed.frame);
+        }
         self.running = Some(Running {
             query_id,
             started: now,
@@ -338,7 +343,7 @@ impl Recorder {
             return false;
         }
         if let Some(chunk) = running.capture.chunk(follow) {
-            self.last_rows = self.outbox.push(&Rows {
+            let pushed = self.outbox.push(&Rows {
                 query_id: running.query_id,
                 session_id: self.session_id,
                 chunk: chunk.number,
@@ -347,7 +352,10 @@ impl Recorder {
                 data: chunk.data,
             });
             running.capture.handed_on();
-            self.is_unwritten |= self.level == AuditLevel::Strict;
+            self.last_rows = pushed.sequence;
+            if self.level == AuditLevel::Strict {
+                self.unwritten = Some(pushed.frame);
+            }
         }
         true
     }

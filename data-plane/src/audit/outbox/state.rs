@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) pending: Pending,
     /// What was pending before, emptied.
     spare: Option<Pending>,
+    /// Frames that were made of what was pending, and those of them that are written.
+    frames: (u64, u64),
     /// Sequence number of the newest record ever pushed, the newest in a frame, and the newest committed.
     pub(super) newest: u64,
     pub(super) spooled: u64,
@@ -66,6 +68,7 @@ impl State {
         Self {
             pending: Pending::default(),
             spare: None,
+            frames: (0, 0),
             newest: 0,
             spooled: 0,
             committed: 0,
@@ -103,6 +106,7 @@ impl State {
         if self.pending.is_empty() {
             return None;
         }
+        self.frames.0 += 1;
         let next = self.spare.take().unwrap_or_default();
         let mut pending = std::mem::replace(&mut self.pending, next);
         pending.first_sequence = self.newest + 1 - u64::from(pending.records);
@@ -111,7 +115,17 @@ impl State {
         Some(pending)
     }
 
+    /// The number of the frame that what is pending will be written in.
+    pub(super) fn next_frame(&self) -> u64 {
+        self.frames.0 + 1
+    }
+
+    pub(super) fn is_written(&self, frame: u64) -> bool {
+        self.frames.1 >= frame
+    }
+
     pub(super) fn add(&mut self, pending: Pending, written: Written) {
+        self.frames.1 += 1;
         self.used_bytes =
             self.used_bytes.saturating_sub(pending.bytes() as u64) + written.disk_bytes;
         let last_sequence = pending.first_sequence + u64::from(pending.records) - 1;

@@ -75,14 +75,29 @@ fn decode(batch: &Batch) -> Vec<v1::Record> {
 }
 
 fn push(outbox: &Outbox, bytes: usize) -> u64 {
-    outbox.push(&Rows {
-        query_id: Uuid::from_u128(1),
+    outbox
+        .push(&Rows {
+            query_id: Uuid::from_u128(1),
+            session_id: SessionId(Uuid::from_u128(2)),
+            chunk: 0,
+            first_row: 0,
+            row_count: 1,
+            data: &vec![b'r'; bytes],
+        })
+        .sequence
+}
+
+fn started() -> Started<'static> {
+    Started {
+        query_id: Uuid::from_u128(9),
         session_id: SessionId(Uuid::from_u128(2)),
-        chunk: 0,
-        first_row: 0,
-        row_count: 1,
-        data: &vec![b'r'; bytes],
-    })
+        sequence: 1,
+        sql: "select pg_sleep(1000)",
+        kind: "SELECT",
+        parameters: &[],
+        started_at_unix_us: 0,
+        fingerprint: None,
+    }
 }
 
 #[test]
@@ -106,6 +121,25 @@ fn records_are_kept_until_they_are_acknowledged() {
     assert!(matches!(outbox.next_behind(5, ALL), Next::Nothing));
     assert!(outbox.acknowledge(6).is_err(), "not beyond the newest");
     assert!(outbox.acknowledge(1).is_err(), "not what was dropped");
+}
+
+#[test]
+fn what_another_session_has_written_is_not_written_again() {
+    let outbox = TestOutbox::new(1_000_000);
+    let first = outbox.push(&started());
+    let second = outbox.announce(&started());
+    assert_eq!(first.frame, second);
+    assert!(outbox.flush_through(second));
+    let later = outbox.push(&started());
+    assert!(outbox.flush_through(second));
+    let nothing = outbox.next_behind(first.sequence, ALL);
+    assert!(
+        matches!(nothing, Next::Nothing),
+        "it waits for whoever needs it"
+    );
+    assert!(outbox.flush_through(later.frame));
+    let batch = outbox.next_behind(first.sequence, ALL);
+    assert!(matches!(batch, Next::Batch(_)));
 }
 
 #[test]
@@ -199,16 +233,7 @@ fn what_left_memory_is_read_from_the_disk_in_order() {
 #[test]
 fn committed_segments_go_and_announced_statements_stay() {
     let outbox = TestOutbox::new(3_000_000);
-    let started = Started {
-        query_id: Uuid::from_u128(9),
-        session_id: SessionId(Uuid::from_u128(2)),
-        sequence: 1,
-        sql: "select pg_sleep(1000)",
-        kind: "SELECT",
-        parameters: &[],
-        started_at_unix_us: 0,
-        fingerprint: None,
-    };
+    let started = started();
     outbox.announce(&started);
     for _ in 0..20 {
         push(&outbox, 100_000);

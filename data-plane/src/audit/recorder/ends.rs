@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pglens_core::AuditLevel;
 use pglens_wire::backend::TransactionStatus;
 
 use super::{Outcome, Promised, Recorder};
@@ -90,11 +89,13 @@ impl Recorder {
             return;
         }
         self.metrics.statement(self.ended_as);
-        self.outbox.push(&Settled {
+        let pushed = self.outbox.push(&Settled {
             ended: &self.ended,
             transaction_status,
         });
-        self.is_unwritten |= self.level == AuditLevel::Strict;
+        if self.is_strict() {
+            self.unwritten = Some(pushed.frame);
+        }
         self.ended.clear();
         if self.ended.capacity() > MAX_IDLE_BYTES {
             self.ended = Vec::new();
@@ -106,7 +107,7 @@ impl Recorder {
         self.metrics.session_ended(reason);
         self.flush_end();
         self.count_bytes();
-        self.outbox.push(&SessionEnded {
+        let pushed = self.outbox.push(&SessionEnded {
             session_id: self.session_id,
             ended_at_unix_us: crate::clock::unix_us(),
             reason,
@@ -116,7 +117,7 @@ impl Recorder {
             bytes_in: self.totals.bytes_in,
             bytes_out: self.totals.bytes_out,
         });
-        self.is_unwritten = true;
+        self.unwritten = Some(pushed.frame);
         self.flush();
     }
 

@@ -22,6 +22,7 @@ mod output;
 mod oversized;
 mod prepared;
 mod room;
+mod rounds;
 mod rows;
 mod side;
 mod sql_names;
@@ -44,6 +45,7 @@ pub(crate) use ending::{Delivery, Ending};
 pub(crate) use engine::Engine;
 use engine::Wait;
 pub(crate) use output::{Output, Passage};
+use rounds::Rounds;
 pub(crate) use side::Side;
 pub(crate) use timers::{Terms, Timers};
 pub(crate) use watchdog::Watchdog;
@@ -78,6 +80,7 @@ pub(crate) struct Relay {
     watchdog: Watchdog,
     /// What waits for the target may not go out: its record is not written.
     is_held: bool,
+    rounds: Rounds,
     quota_requests: mpsc::Sender<pglens_rpc::v1::QuotaRequest>,
     signals: Doorbell<(Signals, Event)>,
     /// Set while a direction waits for room in the record.
@@ -123,6 +126,7 @@ impl Relay {
             room_watch: room::RoomWatch::default(),
             watchdog,
             is_held: false,
+            rounds: Rounds::default(),
             quota_requests,
             signals: Doorbell::new(next_event(signals, false)),
             room_wait: None,
@@ -146,6 +150,7 @@ impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<std::convert::Infallible>, Ending> {
         self.know_task(cx.waker());
         let now = Now::read();
+        self.rounds.begin();
         for _turn in 0..MAX_TURNS {
             self.hear_signals()?;
             let turn = self.turn(cx, now)?;
@@ -162,6 +167,9 @@ impl Relay {
             if let Some(request) = self.engine.quota().request(now.instant) {
                 // A full queue means that no control plane listens; the session asks again.
                 let _asks_again = self.quota_requests.try_send(request);
+            }
+            if self.rounds.gives_way() {
+                break;
             }
             let waits = turn == Turn::Waits && self.poll_room(cx).is_pending();
             if waits && self.poll_alarm(cx, now.instant).is_pending() {
@@ -232,6 +240,8 @@ impl Relay {
     }
 
     fn toward_client(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
+        // Under `strict` the end of a statement is written before the client hears of it.
+        self.is_held = !self.engine.record(now)?;
         let (client, target) = (&mut self.client, &mut self.target);
         let client_gone = |_| Ending::client_gone();
         let rest = self.engine.target_remaining();
@@ -253,7 +263,11 @@ impl Relay {
         let look = |passage: &mut Passage<'_>| engine.target_bytes(now, passage);
         let (run, consumed) = target.let_through(&mut client.output, look)?;
         let rest = self.engine.target_remaining();
-        // Under `strict` the end of a statement is written before the client hears of it.
+        if consumed > 0 && self.rounds.give_way(run.len()) {
+            client.output.keep(target.run(run), 0, rest);
+            target.connection.read.consume(consumed);
+            return Ok(Turn::Waits);
+        }
         self.is_held = !self.engine.record(now)?;
         let written = client.poll_pass(cx, target.run(run), rest);
         target.connection.read.consume(consumed);
@@ -291,6 +305,11 @@ impl Relay {
         let engine = &mut self.engine;
         let look = |passage: &mut Passage<'_>| engine.client_bytes(now, passage);
         let (run, consumed) = client.let_through(&mut target.output, look)?;
+        if consumed > 0 && self.rounds.give_way(run.len()) {
+            target.output.keep(client.run(run), 0, 0);
+            client.connection.read.consume(consumed);
+            return Ok(Turn::Waits);
+        }
         match self.engine.record(now) {
             Ok(is_recorded) => self.is_held = !is_recorded,
             Err(ending) => {
@@ -310,30 +329,6 @@ impl Relay {
             return Ok(Turn::Waits);
         }
         Ok(turn_after(client))
-    }
-
-    /// Ready when there may be room in the record for a direction that waits for it.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.client.waits_for_room() && !self.target.waits_for_room() && !self.is_held {
-            self.room_wait = None;
-            return Poll::Pending;
-        }
-        let wait = self.room_wait.get_or_insert_with(|| {
-            let mut room = self.room.clone();
-            // Seen before the engine asked: what changed since then is news.
-            self.room.mark_unchanged();
-            Box::pin(async move {
-                // An error means that the record has ended; the statement's own deadline decides then.
-                if room.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-        });
-        let polled = wait.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.room_wait = None;
-        }
-        polled
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {

@@ -4,9 +4,10 @@
 //! instead, since room mostly comes back. When it does not, somebody who waits is owed an answer, and the target its
 //! locks.
 
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::Ending;
+use super::{Ending, Relay};
 
 /// Longer than a fail-over of the storage database takes, much shorter than the lease.
 const ROOM_LIMIT: Duration = Duration::from_secs(60);
@@ -37,6 +38,32 @@ impl RoomWatch {
     /// When to look again.
     pub(super) fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + ROOM_LIMIT)
+    }
+}
+
+impl Relay {
+    /// Ready when there may be room in the record for a direction that waits for it.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.client.waits_for_room() && !self.target.waits_for_room() && !self.is_held {
+            self.room_wait = None;
+            return Poll::Pending;
+        }
+        let wait = self.room_wait.get_or_insert_with(|| {
+            let mut room = self.room.clone();
+            // Seen before the engine asked: what changed since then is news.
+            self.room.mark_unchanged();
+            Box::pin(async move {
+                // An error means that the record has ended; the statement's own deadline decides then.
+                if room.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let polled = wait.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.room_wait = None;
+        }
+        polled
     }
 }
 
