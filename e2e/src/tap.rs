@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
+/// What the system keeps for a tap that has not read it yet: it is to hear soon how the stream ends.
+const RECEIVE_BYTES: u32 = 64 * 1024;
 /// Type byte and length.
 const HEADER_BYTES: usize = 5;
 
@@ -67,7 +69,12 @@ impl Tap {
         let hearing = Arc::clone(&said);
         let passing = tokio::spawn(async move {
             let (client, _) = listener.accept().await.expect("a client");
-            let proxy = TcpStream::connect(proxy).await.expect("the proxy accepts");
+            let proxy = proxy.parse().expect("an address");
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket
+                .set_recv_buffer_size(RECEIVE_BYTES)
+                .expect("less than usual");
+            let proxy = socket.connect(proxy).await.expect("the proxy accepts");
             let (mut from_client, mut to_client) = client.into_split();
             let (mut from_proxy, mut to_proxy) = proxy.into_split();
             let up = tokio::spawn(async move {

@@ -19,6 +19,17 @@ impl Stream {
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
+
+    /// Closes it so that the system gives up what it has not delivered, and resets the connection.
+    ///
+    /// # Errors
+    /// When the system refuses the option; it is closed as usual then.
+    pub(crate) fn reset(self) -> io::Result<()> {
+        match &self {
+            Self::Plain(stream) => stream.set_zero_linger(),
+            Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use pglens_runtime::Chain;
 use pglens_wire::frontend;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::relay::{Delivery, Ending, Relay, Side};
 use crate::audit::Recorder;
 use crate::clock::Now;
-use crate::net::Connection;
+use crate::net::{Connection, Stream};
 use crate::policy::quota::Used;
 use crate::upstream::CancelKey;
 
 /// A peer that does not take its last bytes within this is gone.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long rows that were on their way when a session was cut may take to arrive, and the reason behind them. What has
+/// not been delivered then is taken back: a client that reads slowly is not to see more, a second after a revocation.
+const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the last rows of a statement wait for room in the outbox before they are given up.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,30 +37,36 @@ pub(crate) async fn before_relay(client: &mut Connection, mut recorder: Recorder
 }
 
 /// Ends a relay.
-pub(crate) async fn run(mut relay: Relay, ending: &Ending, cancel_key: &CancelKey) {
+pub(crate) async fn run(relay: Relay, ending: &Ending, cancel_key: &CancelKey) {
+    let Relay {
+        client,
+        mut target,
+        mut engine,
+        mut room,
+        ..
+    } = relay;
     // What was admitted may only run when its record is written.
-    let is_recorded = relay.engine.is_recorded();
-    if !is_recorded {
-        relay.target.output = super::relay::Output::default();
+    if !engine.is_recorded() {
+        target.output = super::relay::Output::default();
     }
-    let must_cancel = relay.engine.must_cancel(ending);
-    let is_between = relay.engine.is_between_target_messages();
+    let must_cancel = engine.must_cancel(ending);
+    let is_between = engine.is_between_target_messages();
     tokio::join!(
-        tell_client(&mut relay.client, ending, is_between),
-        stop_target(&mut relay.target, must_cancel.then_some(cancel_key)),
+        tell_client(client, ending, is_between),
+        stop_target(target, must_cancel.then_some(cancel_key)),
     );
     let room_for_rows = async {
-        while !relay.engine.can_finish() {
-            if relay.room.changed().await.is_err() {
+        while !engine.can_finish() {
+            if room.changed().await.is_err() {
                 break;
             }
         }
     };
     let _given_up = tokio::time::timeout(LAST_ROWS_TIMEOUT, room_for_rows).await;
-    relay.engine.finish(ending, Now::read());
+    engine.finish(ending, Now::read());
 }
 
-async fn tell_client(client: &mut Side, ending: &Ending, is_between_messages: bool) {
+async fn tell_client(mut client: Side, ending: &Ending, is_between_messages: bool) {
     let can_be_told = match ending.delivery {
         Delivery::All if is_between_messages => true,
         Delivery::All | Delivery::Cut => client.output.cut_to_boundary(),
@@ -67,16 +76,39 @@ async fn tell_client(client: &mut Side, ending: &Ending, is_between_messages: bo
     {
         error.put_fatal(client.output.put());
     }
+    let (stream, last) = (client.connection.stream, client.output.pending());
+    match ending.delivery {
+        Delivery::All => deliver(stream, last).await,
+        Delivery::Cut => deliver_or_reset(stream, last).await,
+    }
+}
+
+async fn deliver(mut stream: Stream, last: &[u8]) {
     let writing = async {
-        let stream = &mut client.connection.stream;
-        stream.write_all(client.output.pending()).await?;
+        stream.write_all(last).await?;
         stream.shutdown().await
     };
     let _client_may_be_gone = tokio::time::timeout(LAST_WRITE_TIMEOUT, writing).await;
 }
 
+/// A client that has read to the end closes its side.
+async fn deliver_or_reset(mut stream: Stream, last: &[u8]) {
+    let reading = async {
+        stream.write_all(last).await?;
+        stream.shutdown().await?;
+        let mut unheard = [0; 4096];
+        while stream.read(&mut unheard).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    if tokio::time::timeout(CUT_TIMEOUT, reading).await.is_err()
+        && let Err(error) = stream.reset()
+    {
+        tracing::warn!(error = %Chain(&error), "what a cut session has sent cannot be taken back");
+    }
+}
+
 /// Sends what the target still has to get and says goodbye, having cancelled what runs.
-async fn stop_target(target: &mut Side, cancel_key: Option<&CancelKey>) {
+async fn stop_target(mut target: Side, cancel_key: Option<&CancelKey>) {
     if let Some(cancel_key) = cancel_key {
         // What was not sent yet must not run.
         target.output = super::relay::Output::default();
@@ -92,4 +124,49 @@ async fn stop_target(target: &mut Side, cancel_key: Option<&CancelKey>) {
         stream.shutdown().await
     };
     let _target_may_be_gone = tokio::time::timeout(LAST_WRITE_TIMEOUT, writing).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        (client.unwrap(), Stream::Plain(accepted.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_hears_the_last_word() {
+        let (mut client, stream) = pair().await;
+        let reading = async {
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            drop(client);
+            heard
+        };
+        let begun = std::time::Instant::now();
+        let ((), heard) = tokio::join!(deliver_or_reset(stream, b"the reason"), reading);
+        assert_eq!(heard, b"the reason");
+        assert!(begun.elapsed() < CUT_TIMEOUT, "it does not wait for more");
+    }
+
+    #[tokio::test]
+    async fn what_a_slow_client_has_not_received_is_taken_back() {
+        let (mut client, mut stream) = pair().await;
+        let (mut sent, chunk) = (0, [7; 64 * 1024]);
+        // Until neither system takes more.
+        while let Ok(count) =
+            tokio::time::timeout(Duration::from_millis(200), stream.write(&chunk)).await
+        {
+            sent += count.unwrap();
+        }
+        deliver_or_reset(stream, b"the reason").await;
+        let mut heard = Vec::new();
+        let error = client.read_to_end(&mut heard).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert!(heard.len() < sent, "{} of {sent}", heard.len());
+    }
 }

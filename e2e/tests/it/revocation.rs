@@ -11,9 +11,8 @@ use tokio_postgres::Client;
 
 /// Within which a change reaches every connected proxy.
 const REACH: Duration = Duration::from_secs(1);
-/// The same where the client has much to read before the end, and how late a lease may be noticed to be over, on a machine
-/// that does many other things.
-const BUSY_REACH: Duration = Duration::from_secs(5);
+/// How late a lease may be noticed to be over, on a machine that does many other things.
+const LEASE_REACH: Duration = Duration::from_secs(5);
 /// Of each kind but the flooded, for each reason: one on each proxy.
 const SESSIONS: usize = 3;
 
@@ -24,7 +23,8 @@ enum Doing {
     /// Rows come as slowly as they are made.
     Streaming,
     InTransaction,
-    /// Rows come faster than they are read: those on their way to the client are read before the end is.
+    /// Rows come faster than they are read: what the proxy's system has not delivered soon, the reason among it, is taken
+    /// back.
     Flooded,
 }
 
@@ -131,14 +131,7 @@ async fn whatever_ends_access_ends_every_session_within_a_second_and_nothing_fol
 
 #[track_caller]
 fn assert_reached_in_time(reason: &str, ended: &[(Doing, Duration)]) {
-    for (doing, took) in ended {
-        assert!(*took < BUSY_REACH, "{reason}: {doing:?} {took:?}");
-    }
-    let mut took: Vec<Duration> = ended
-        .iter()
-        .filter(|(doing, _)| *doing != Doing::Flooded)
-        .map(|(_, took)| *took)
-        .collect();
+    let mut took: Vec<Duration> = ended.iter().map(|(_, took)| *took).collect();
     took.sort_unstable();
     // The nearest rank: of less than a hundred, the 99th percentile is the slowest.
     let at = |percent: usize| took[(took.len() * percent).div_ceil(100) - 1];
@@ -167,9 +160,8 @@ async fn ends(fleet: &Fleet, reason: &str, number: usize) -> Vec<(Doing, Duratio
         Doing::InTransaction,
         Doing::Flooded,
     ];
-    // One is flooded, for the first reason: the record of more would keep the machine busy.
-    let flooded = usize::from(number == 0);
-    let count = SESSIONS * (kinds.len() - 1) + flooded;
+    // One is flooded: the record of more would keep the machine busy.
+    let count = SESSIONS * (kinds.len() - 1) + 1;
     let starting = (0..count)
         .map(|index| Session::start(fleet, &person, index + number, kinds[index / SESSIONS]));
     let sessions = join_all(starting).await;
@@ -205,11 +197,14 @@ async fn ends(fleet: &Fleet, reason: &str, number: usize) -> Vec<(Doing, Duratio
             }
         })
         .await;
-        let fatal = said.fatal.unwrap_or_else(|| panic!("{reason}: no FATAL"));
-        assert!(fatal.contains("57P01"), "{reason}: {fatal:?}");
+        let doing = kinds[index / SESSIONS];
+        match said.fatal {
+            Some(fatal) => assert!(fatal.contains("57P01"), "{reason}: {fatal:?}"),
+            None => assert_eq!(doing, Doing::Flooded, "{reason}: no FATAL"),
+        }
         assert_eq!(said.bytes_after_fatal, 0, "{reason}");
         let after = said.ended.unwrap().saturating_duration_since(since);
-        took.push((kinds[index / SESSIONS], after));
+        took.push((doing, after));
     }
     nothing_runs(fleet, &person).await;
     let ended = fleet
@@ -266,7 +261,7 @@ async fn a_proxy_that_is_cut_off_ends_its_sessions_with_their_lease() {
         })
         .await;
         let took = said.ended.unwrap().saturating_duration_since(since);
-        assert!(took < lease + BUSY_REACH, "{took:?}");
+        assert!(took < lease + LEASE_REACH, "{took:?}");
         assert!(
             took > lease / 2,
             "{took:?}: it goes on without a control plane for a while"
