@@ -7,6 +7,7 @@ use pglens_policy::{Analysis, ControlGuard, Refusal, Rules, VerdictCache};
 
 use super::catalogs::CatalogView;
 use super::quota::Left;
+use super::study::{AT_ONCE_BYTES, Answer, Question, Study};
 use super::substitute;
 use crate::clock::rfc3339;
 use crate::control::allowed::Grant;
@@ -15,13 +16,13 @@ use crate::control::allowed::Grant;
 pub(crate) const MAX_RECORDED_STATEMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Decides about texts for one session.
-#[derive(Clone)]
 pub(crate) struct Judge {
     cache: VerdictCache,
     /// Of read grants.
     catalog: Option<CatalogView>,
     controls: ControlGuard,
-    grant: Arc<Grant>,
+    grant: Grant,
+    study: Option<Box<Study>>,
 }
 
 /// A text with what is known of it and whether it may run.
@@ -65,7 +66,8 @@ impl Judge {
                 block_copy: grant.block_copy,
                 block_ddl: grant.block_ddl,
             },
-            grant: Arc::new(grant.clone()),
+            grant: grant.clone(),
+            study: None,
         }
     }
 
@@ -85,19 +87,54 @@ impl Judge {
     }
 
     /// Judges the text of a Query or Parse message; `left` is asked for what is left of the quotas. Allocates nothing
-    /// for a text that was judged before and may run.
-    pub(crate) fn text(&self, bytes: &[u8], left: impl FnOnce() -> Left) -> Judged {
+    /// for a text that was judged before and may run. `None`: that takes a while, [`Judge::question`] has what is to be
+    /// answered first.
+    pub(crate) fn text(&mut self, bytes: &[u8], left: impl FnOnce() -> Left) -> Option<Judged> {
         if substitute::is_show_grant(bytes) {
-            return self.show_grant(bytes, left());
+            return Some(self.show_grant(bytes, left()));
         }
-        let judged = self.cache.judge(bytes, &self.rules());
-        Judged {
+        let judged = self.judged(bytes)?;
+        Some(Judged {
             substitute: self.lowered_timeout(&judged.text),
             text: Arc::clone(&judged.text),
             analysis: Arc::clone(&judged.analysis),
             verdict: judged.verdict.clone().map_err(|refusal| self.told(refusal)),
             longer_by: judged.longer_by,
+        })
+    }
+
+    fn judged(&mut self, bytes: &[u8]) -> Option<Arc<pglens_policy::Judged>> {
+        if bytes.len() <= AT_ONCE_BYTES {
+            return Some(self.cache.judge(bytes, &self.rules()));
         }
+        if let Some(study) = &self.study
+            && study.is_of(bytes)
+        {
+            return study.judged();
+        }
+        let rules = self.rules();
+        let known = self.cache.known(bytes, &rules);
+        if known.is_none() {
+            self.study = Some(Box::new(Study::new(bytes, rules, self.cache.clone())));
+        }
+        known
+    }
+
+    /// What is to be answered elsewhere before the text at hand can be judged; once.
+    pub(crate) fn question(&mut self) -> Option<Question> {
+        self.study.as_mut()?.question()
+    }
+
+    /// The answer to the last question.
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        if let Some(study) = &mut self.study {
+            study.answered(answer);
+        }
+    }
+
+    /// The text at hand has gone on.
+    pub(crate) fn forget_study(&mut self) {
+        self.study = None;
     }
 
     fn told(&self, refusal: Refusal) -> Refusal {
@@ -190,95 +227,6 @@ pub(crate) fn told(refusal: Refusal, grant: &Grant) -> Refusal {
     }
 }
 
-/// A text or a set of parameters that no record can hold.
-pub(crate) fn too_large(bytes: usize) -> Refusal {
-    Refusal {
-        rule: "record.statement_too_large",
-        code: ErrorCode::TooLarge,
-        message: format!(
-            "a statement with parameters of {bytes} bytes cannot be recorded, the most is {MAX_RECORDED_STATEMENT_BYTES}"
-        ),
-        detail: None,
-        hint: Some(
-            "Bind large values as parameters of the extended protocol, or use COPY.".to_owned(),
-        ),
-    }
-}
-
-/// The record has no room and did not get any in time.
-pub(crate) fn no_room() -> Refusal {
-    Refusal {
-        rule: "record.full",
-        code: ErrorCode::RecordUnavailable,
-        message: "the statement cannot be recorded now and was not run".to_owned(),
-        detail: Some("The records of this proxy wait for the control plane.".to_owned()),
-        hint: Some("Try again later.".to_owned()),
-    }
-}
-
-/// Under the audit level `strict` the start of each statement is stored before it may run; of several in one message
-/// only the first could be.
-pub(crate) fn several_under_strict() -> Refusal {
-    Refusal {
-        rule: "record.strict_one_by_one",
-        code: ErrorCode::Unsupported,
-        message:
-            "several statements in one message cannot be recorded as strictly as the grant demands"
-                .to_owned(),
-        detail: Some("The grant has the audit level \"strict\".".to_owned()),
-        hint: Some("Send them one by one.".to_owned()),
-    }
-}
-
-/// The grant's statements are used up.
-pub(crate) fn queries_spent(grant: &Grant) -> Refusal {
-    Refusal {
-        rule: "quota.queries",
-        code: ErrorCode::QuotaSpent,
-        message: "the statement quota of this grant is spent".to_owned(),
-        detail: Some(format!(
-            "Grant {} allows {} statements in all, until {}.",
-            grant.id,
-            grant.max_queries.unwrap_or(0),
-            rfc3339(grant.expires_at_unix_us)
-        )),
-        hint: Some("Ask for another grant.".to_owned()),
-    }
-}
-
-/// The grant has statements left that no session can use now.
-pub(crate) fn queries_withheld() -> Refusal {
-    Refusal {
-        rule: "quota.withheld",
-        code: ErrorCode::QuotaSpent,
-        message: "no more statements of the grant's quota can be had now".to_owned(),
-        detail: Some("The rest is held by sessions of proxies that do not answer.".to_owned()),
-        hint: Some("It comes back when these proxies do, and their record is complete.".to_owned()),
-    }
-}
-
-/// The grant may have statements left, but nobody can be asked for them.
-pub(crate) fn queries_unavailable() -> Refusal {
-    Refusal {
-        rule: "quota.unavailable",
-        code: ErrorCode::QuotaSpent,
-        message: "this proxy holds no more statements of the grant's quota".to_owned(),
-        detail: Some("The control plane cannot be asked for more now.".to_owned()),
-        hint: Some("Try again later.".to_owned()),
-    }
-}
-
-/// The session holds as many named things as it may.
-pub(crate) fn too_many(what: &'static str) -> Refusal {
-    Refusal {
-        rule: "session.too_many",
-        code: ErrorCode::TooLarge,
-        message: format!("too many {what} in this session"),
-        detail: None,
-        hint: Some("Close those that are no longer used.".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -335,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_refusal_by_a_grant_names_it() {
-        let reads = judge(AccessLevel::Read);
+        let mut reads = judge(AccessLevel::Read);
         for text in [
             &b"DELETE FROM t"[..],
             b"SELECT pg_sleep_for_ever(1, 2)",
@@ -344,15 +292,19 @@ mod tests {
             b"SELECT FROM WHERE",
             b"SELECT '\xff'",
         ] {
-            let refusal = reads.text(text, nothing_left).verdict.unwrap_err();
+            let refusal = reads.text(text, nothing_left).unwrap().verdict.unwrap_err();
             assert_names_the_grant(&refusal, "read");
         }
         assert_names_the_grant(&reads.parameter_types(&[99_999]).unwrap_err(), "read");
         assert_names_the_grant(&reads.function_call().unwrap_err(), "read");
 
-        let writes = judge(AccessLevel::Write);
+        let mut writes = judge(AccessLevel::Write);
         for text in [&b"DROP TABLE t"[..], b"COPY t TO STDOUT"] {
-            let refusal = writes.text(text, nothing_left).verdict.unwrap_err();
+            let refusal = writes
+                .text(text, nothing_left)
+                .unwrap()
+                .verdict
+                .unwrap_err();
             assert_names_the_grant(&refusal, "write");
         }
         assert_names_the_grant(&writes.function_call().unwrap_err(), "write");

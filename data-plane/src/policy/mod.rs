@@ -3,6 +3,8 @@
 pub(crate) mod catalogs;
 pub(crate) mod judge;
 pub(crate) mod quota;
+pub(crate) mod refusals;
+pub(crate) mod study;
 pub(crate) mod substitute;
 
 pub(crate) use catalogs::Catalogs;

@@ -136,24 +136,20 @@ impl VerdictCache {
     /// The verdict on the text of a message, made now if it is not kept.
     #[must_use]
     pub fn judge(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
-        let by_shape = self.judge_by_shape(text, rules);
+        let by_shape = by_shape(text, |shape| Some(self.judge_as_it_is(shape, rules)));
         by_shape.unwrap_or_else(|| self.judge_as_it_is(text, rules))
     }
 
-    /// The verdict on a text whose shape is that of others, which it shares with them.
-    fn judge_by_shape(&self, text: &[u8], rules: &Rules) -> Option<Arc<Judged>> {
-        let text = std::str::from_utf8(text).ok()?;
-        let shape = shape_of(text)?;
-        let known = self.judge_as_it_is(shape.as_bytes(), rules);
-        if known.analysis.parse.is_err() || known.analysis.statements.len() != 1 {
+    /// The verdict on the text of a message if it needs no parser: it is kept, or that of another text of its shape is.
+    /// `None` for a text too long to be kept.
+    #[must_use]
+    pub fn known(&self, text: &[u8], rules: &Rules) -> Option<Arc<Judged>> {
+        if text.len() > MAX_CACHED_TEXT_BYTES {
             return None;
         }
-        Some(Arc::new(Judged {
-            text: text.into(),
-            analysis: Arc::clone(&known.analysis),
-            verdict: known.verdict.clone(),
-            longer_by: text.len() - shape.len(),
-        }))
+        let number = rules.number();
+        let kept = |text: &[u8]| self.judged.get(&KeyRef(number, text));
+        by_shape(text, kept).or_else(|| kept(text))
     }
 
     fn judge_as_it_is(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
@@ -208,6 +204,22 @@ impl VerdictCache {
     }
 }
 
+/// The verdict on a text whose shape is that of others, which it shares with them. `judge` is asked about the shape.
+fn by_shape(text: &[u8], judge: impl FnOnce(&[u8]) -> Option<Arc<Judged>>) -> Option<Arc<Judged>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let shape = shape_of(text)?;
+    let known = judge(shape.as_bytes())?;
+    if known.analysis.parse.is_err() || known.analysis.statements.len() != 1 {
+        return None;
+    }
+    Some(Arc::new(Judged {
+        text: text.into(),
+        analysis: Arc::clone(&known.analysis),
+        verdict: known.verdict.clone(),
+        longer_by: text.len() - shape.len(),
+    }))
+}
+
 impl Default for VerdictCache {
     fn default() -> Self {
         Self::new()
@@ -259,6 +271,25 @@ mod tests {
         }
         cache.judged.run_pending_tasks();
         assert_eq!(cache.len(), 2, "with rules and without");
+    }
+
+    #[test]
+    fn only_what_needs_no_parser_is_known() {
+        let cache = VerdictCache::new();
+        let (first, other) = (
+            b"SELECT a FROM t WHERE b = 1",
+            b"SELECT a FROM t WHERE b = 2",
+        );
+        assert!(cache.known(first, &writes()).is_none());
+        let judged = cache.judge(first, &writes());
+        for text in [first, other] {
+            let known = cache.known(text, &writes()).unwrap();
+            assert_eq!(known.text.as_bytes(), text);
+            assert!(Arc::ptr_eq(&known.analysis, &judged.analysis));
+        }
+        assert!(cache.known(first, &reads()).is_none(), "by other rules");
+        let _ = cache.judge(b"SELECT 'a', U&'b'", &writes());
+        assert!(cache.known(b"SELECT 'a', U&'b'", &writes()).is_some());
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::audit::{Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::activity::Activity;
 use crate::policy::quota::Taken;
+use crate::policy::study::{Answer, Question};
 use crate::policy::substitute::SHOW_GRANT;
-use crate::policy::{Judge, Quota, judge};
+use crate::policy::{Judge, Quota, judge, refusals};
 
 /// How long a statement waits for room in the record or for a slice of the quota before it is refused. A person
 /// notices, and a short break of the control plane passes.
@@ -36,6 +37,8 @@ pub(crate) enum Wait {
     Quota,
     /// A cancel request on its way to the target.
     Cancel,
+    /// A text that is judged elsewhere.
+    Verdict,
 }
 
 /// Why a direction left the rest of a chunk.
@@ -217,6 +220,15 @@ impl Engine {
         Ending::target_closed(self.target_has_told)
     }
 
+    /// A text that takes a while to judge, once: its message goes on when the answer is here.
+    pub(crate) fn question(&mut self) -> Option<Question> {
+        self.judge.question()
+    }
+
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        self.judge.answered(answer);
+    }
+
     /// Decides whether statements may go on: the verdict of the guards, the quota, and a place in the record. `whole`
     /// is what is recorded when they are refused, together.
     pub(super) fn admit(
@@ -229,13 +241,13 @@ impl Engine {
         let largest = statements.iter().map(StatementFacts::record_bytes).max();
         let verdict = verdict.and_then(|()| match largest {
             Some(bytes) if bytes > judge::MAX_RECORDED_STATEMENT_BYTES => {
-                Err(judge::too_large(bytes))
+                Err(refusals::too_large(bytes))
             }
             _ => Ok(()),
         });
         let is_several = statements.len() > 1 && self.recorder.is_strict();
         let verdict = match is_several {
-            true => verdict.and(Err(judge::several_under_strict())),
+            true => verdict.and(Err(refusals::several_under_strict())),
             false => verdict,
         };
         if let Err(refusal) = verdict {
@@ -245,25 +257,25 @@ impl Engine {
             if self.client_waits(Wait::Room, now) {
                 return Admission::Wait(Wait::Room);
             }
-            return self.refuse(judge::no_room(), None, now);
+            return self.refuse(refusals::no_room(), None, now);
         }
         let paid = statements.iter().filter(|one| one.kind != SHOW_GRANT);
         let count = paid.count() as u64;
         match self.quota.take_queries(count, now.instant) {
             Taken::Yes => {}
             Taken::Spent => {
-                let refusal = judge::queries_spent(self.judge.grant());
+                let refusal = refusals::queries_spent(self.judge.grant());
                 return self.refuse(refusal, Some(whole()), now);
             }
             Taken::Withheld => {
-                return self.refuse(judge::queries_withheld(), Some(whole()), now);
+                return self.refuse(refusals::queries_withheld(), Some(whole()), now);
             }
             Taken::NotYet if self.client_waits(Wait::Quota, now) => {
                 return Admission::Wait(Wait::Quota);
             }
             Taken::NotYet => {
                 self.quota.forget_need();
-                return self.refuse(judge::queries_unavailable(), Some(whole()), now);
+                return self.refuse(refusals::queries_unavailable(), Some(whole()), now);
             }
         }
         if let Some(places) = self.promise(statements) {
@@ -274,7 +286,7 @@ impl Engine {
         if self.client_waits(Wait::Room, now) {
             return Admission::Wait(Wait::Room);
         }
-        self.refuse(judge::no_room(), None, now)
+        self.refuse(refusals::no_room(), None, now)
     }
 
     /// Places for all of them, the last one first, or none.

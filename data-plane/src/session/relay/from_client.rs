@@ -15,7 +15,7 @@ use super::large_bind::LARGE_BIND_BYTES;
 use super::output::Passage;
 use super::prepared::Prepared;
 use crate::clock::Now;
-use crate::policy::judge;
+use crate::policy::{judge, refusals};
 
 /// Largest message that is read whole to be judged. Twice what can be recorded leaves room for names and lists.
 const MAX_JUDGED_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -162,6 +162,7 @@ impl Engine {
         match wait {
             Some(wait) => Ok(Step::Wait(wait)),
             None => {
+                self.judge.forget_study();
                 self.activity.begin(now.instant);
                 if runs {
                     self.activate(now);
@@ -179,9 +180,10 @@ impl Engine {
         now: Now,
         out: &mut Passage<'_>,
     ) -> Judgement {
-        let judged = self
-            .judge
-            .text(Query::decode(payload)?.text, || self.quota.left());
+        let text = Query::decode(payload)?.text;
+        let Some(judged) = self.judge.text(text, || self.quota.left()) else {
+            return Ok(Some(Wait::Verdict));
+        };
         let (bytes_in, is_free) = (frame.len() as u64, judged.is_free());
         let (text, analysis) = (judged.text, judged.analysis);
         let whole = || facts::whole_of(&text, &analysis, bytes_in, is_free);
@@ -227,15 +229,17 @@ impl Engine {
         out: &mut Passage<'_>,
     ) -> Judgement {
         let parse = Parse::decode(payload)?;
-        let judged = self.judge.text(parse.text, || self.quota.left());
+        let Some(judged) = self.judge.text(parse.text, || self.quota.left()) else {
+            return Ok(Some(Wait::Verdict));
+        };
         let is_free = judged.is_free();
         let verdict = judged.verdict.and_then(|()| {
             self.judge.parameter_types(&parse.parameter_types)?;
             if parse.text.len() > judge::MAX_RECORDED_STATEMENT_BYTES {
-                return Err(judge::too_large(parse.text.len()));
+                return Err(refusals::too_large(parse.text.len()));
             }
             if !self.exchange.statements.has_room(parse.text.len()) {
-                return Err(judge::too_many("prepared statements"));
+                return Err(refusals::too_many("prepared statements"));
             }
             Ok(())
         });
@@ -283,9 +287,9 @@ impl Engine {
         };
         let bytes = payload.len() + statement.text.len();
         let refusal = if bytes > judge::MAX_RECORDED_STATEMENT_BYTES {
-            Some(judge::too_large(bytes))
+            Some(refusals::too_large(bytes))
         } else if !self.exchange.portals.has_room(payload.len()) {
-            Some(judge::too_many("portals"))
+            Some(refusals::too_many("portals"))
         } else {
             None
         };

@@ -14,7 +14,7 @@ use super::output::Passage;
 use super::prepared::{Portal, Prepared};
 use crate::audit::{Parameter, Parameters};
 use crate::clock::Now;
-use crate::policy::judge;
+use crate::policy::{judge, refusals};
 
 /// Messages from this size on are treated so. Half of what can be recorded, so that smaller ones always can.
 pub(super) const LARGE_BIND_BYTES: usize = judge::MAX_RECORDED_STATEMENT_BYTES / 2;
@@ -120,7 +120,7 @@ impl Engine {
     ) -> Step {
         let bytes = header.total_bytes() as u64;
         let facts = facts::whole(&statement.text, &statement.analysis, bytes);
-        match self.refuse(judge::too_many("portals"), Some(facts), now) {
+        match self.refuse(refusals::too_many("portals"), Some(facts), now) {
             Admission::Wait(wait) => Step::Wait(wait),
             Admission::Forward(_) => Step::Wait(Wait::Room),
             Admission::Refuse(refused) => {

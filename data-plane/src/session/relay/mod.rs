@@ -26,6 +26,7 @@ mod rounds;
 mod rows;
 mod side;
 mod sql_names;
+mod study;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -85,6 +86,8 @@ pub(crate) struct Relay {
     signals: Doorbell<(Signals, Event)>,
     /// Set while a direction waits for room in the record.
     room_wait: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Set while a text is judged elsewhere.
+    study: Option<study::Answering>,
     alarm: Alarm,
     is_draining: bool,
     /// Wakes the task that the signals and the alarm know.
@@ -130,6 +133,7 @@ impl Relay {
             quota_requests,
             signals: Doorbell::new(next_event(signals, false)),
             room_wait: None,
+            study: None,
             is_draining: false,
             task: None,
         }
@@ -171,7 +175,9 @@ impl Relay {
             if self.rounds.gives_way() {
                 break;
             }
-            let waits = turn == Turn::Waits && self.poll_room(cx).is_pending();
+            let waits = turn == Turn::Waits
+                && self.poll_room(cx).is_pending()
+                && self.poll_study(cx)?.is_pending();
             if waits && self.poll_alarm(cx, now.instant).is_pending() {
                 return Ok(Poll::Pending);
             }

@@ -12,7 +12,7 @@ use super::facts;
 use super::from_client::{NO_FUNCTION, NO_NAME, NO_SQL};
 use super::output::Passage;
 use crate::clock::Now;
-use crate::policy::judge;
+use crate::policy::refusals;
 
 /// So much is read: names of statements and portals, and enough of a text to recognise it in the record.
 const PREFIX_BYTES: usize = 8 * 1024;
@@ -43,7 +43,7 @@ impl Engine {
         };
         let statement = facts::unseen_text(text);
         let facts = facts::whole(&statement.text, &statement.analysis, total as u64);
-        let refused = match self.refuse(judge::too_large(total), Some(facts), now) {
+        let refused = match self.refuse(refusals::too_large(total), Some(facts), now) {
             Admission::Refuse(refused) => refused,
             Admission::Wait(wait) => return Ok(Step::Wait(wait)),
             Admission::Forward(_) => return Err(Ending::client_message_type(header.tag())),

@@ -30,6 +30,7 @@ mod commit;
 mod copy_in;
 mod large_bind;
 mod refusals;
+mod study;
 
 struct Script {
     engine: Engine,
@@ -191,7 +192,13 @@ impl Script {
         let mut output = Output::default();
         let mut passage = Passage::new(bytes, &mut output);
         let decided = match from_client {
-            true => self.engine.client_bytes(self.now, &mut passage),
+            true => loop {
+                let decided = self.engine.client_bytes(self.now, &mut passage);
+                match self.engine.question() {
+                    Some(question) => self.engine.answered(question.answer()),
+                    None => break decided,
+                }
+            },
             false => self.engine.target_bytes(self.now, &mut passage),
         };
         let consumed = passage.consumed();
