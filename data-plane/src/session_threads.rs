@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Stack of a thread. The analysis of a deeply nested statement needs 1.5 MiB.
+/// Stack of a thread, and of those that it hands work to. The analysis of a deeply nested statement needs 1.5 MiB.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Handles of the threads; they end when this is dropped.
@@ -36,7 +36,11 @@ impl SessionThreads {
             stop: CancellationToken::new(),
         };
         for number in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                // Of the threads that judge long texts for it.
+                .thread_stack_size(STACK_BYTES)
+                .build()?;
             threads.handles.push(runtime.handle().clone());
             let stop = threads.stop.clone();
             thread::Builder::new()
