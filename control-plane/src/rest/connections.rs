@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{ConnectionList, ErrorBody};
-use super::{authenticated, reply};
+use super::{any_of, authenticated, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -45,7 +45,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(caller)
         .then(async |id, app, caller| kill(id, app, caller).await)
         .map(reply::ok);
-    list.or(fetch).unify().or(kill).unify().boxed()
+    any_of([list.boxed(), fetch.boxed(), kill.boxed()])
 }
 
 /// Lists connections; callers who are not administrators see their own.

@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{DatabaseList, ErrorBody};
-use super::{authenticated, body, reply};
+use super::{any_of, authenticated, body, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -62,18 +62,14 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(caller)
         .then(async |id, app, caller| test(id, app, caller).await)
         .map(reply::ok);
-    create
-        .or(list)
-        .unify()
-        .or(fetch)
-        .unify()
-        .or(update)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(test)
-        .unify()
-        .boxed()
+    any_of([
+        create.boxed(),
+        list.boxed(),
+        fetch.boxed(),
+        update.boxed(),
+        delete.boxed(),
+        test.boxed(),
+    ])
 }
 
 /// Creates a database.

@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{ErrorBody, GrantList};
-use super::{authenticated, body, reply};
+use super::{any_of, authenticated, body, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -50,14 +50,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(caller)
         .then(async |id, app, caller| revoke(id, app, caller).await)
         .map(reply::ok);
-    create
-        .or(list)
-        .unify()
-        .or(fetch)
-        .unify()
-        .or(revoke)
-        .unify()
-        .boxed()
+    any_of([create.boxed(), list.boxed(), fetch.boxed(), revoke.boxed()])
 }
 
 /// Lets a user into a database for a time.

@@ -54,32 +54,34 @@ pub struct Peer(pub SocketAddr);
 /// Every route. What matches none of them is answered by [`reply::recover`].
 #[must_use]
 pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
-    users::routes(app)
-        .or(databases::routes(app))
-        .unify()
-        .or(grants::routes(app))
-        .unify()
-        .or(audit::routes(app))
-        .unify()
-        .or(session::routes(app))
-        .unify()
-        .or(tokens::routes(app))
-        .unify()
-        .or(connections::routes(app))
-        .unify()
-        .or(queries::routes(app))
-        .unify()
-        .or(proxies::routes(app))
-        .unify()
-        .or(stats::routes(app))
-        .unify()
-        .or(stream::routes(app))
-        .unify()
-        .or(openapi::routes())
-        .unify()
-        .recover(reply::recover)
-        .map(Reply::into_response)
-        .boxed()
+    any_of([
+        users::routes(app),
+        databases::routes(app),
+        grants::routes(app),
+        audit::routes(app),
+        session::routes(app),
+        tokens::routes(app),
+        connections::routes(app),
+        queries::routes(app),
+        proxies::routes(app),
+        stats::routes(app),
+        stream::routes(app),
+        openapi::routes(),
+    ])
+    .recover(reply::recover)
+    .map(Reply::into_response)
+    .boxed()
+}
+
+/// The first of `routes` that matches, in their order. Each is boxed: the type of a chain of them grows with every route,
+/// and the time to compile it faster.
+fn any_of<const N: usize>(routes: [BoxedFilter<(Response,)>; N]) -> BoxedFilter<(Response,)> {
+    let nowhere = warp::any()
+        .and_then(async || Err(warp::reject::not_found()))
+        .boxed();
+    routes
+        .into_iter()
+        .fold(nowhere, |one, other| one.or(other).unify().boxed())
 }
 
 /// Hands the app to a handler.
@@ -97,9 +99,7 @@ pub fn client_address() -> impl Filter<Extract = (Option<IpAddr>,), Error = Infa
 }
 
 /// The app, and who is asking; others go no further.
-pub fn authenticated(
-    app: &Arc<App>,
-) -> impl Filter<Extract = (Arc<App>, Caller), Error = Rejection> + Clone + use<> {
+pub fn authenticated(app: &Arc<App>) -> BoxedFilter<(Arc<App>, Caller)> {
     with(app)
         .and(warp::filters::header::headers_cloned())
         .and(client_address())
@@ -111,4 +111,5 @@ pub fn authenticated(
             Ok::<_, Rejection>((app, caller))
         })
         .untuple_one()
+        .boxed()
 }

@@ -10,8 +10,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::{
-    audit, connections, databases, grants, proxies, queries, reply, session, stats, stream, tokens,
-    users,
+    any_of, audit, connections, databases, grants, proxies, queries, reply, session, stats, stream,
+    tokens, users,
 };
 use crate::error::ServiceError;
 use crate::service::audit::AuditEvent;
@@ -123,7 +123,7 @@ pub fn routes() -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .map(|| reply::ok(document()));
     let docs = warp::path!("api" / "docs").and(warp::get()).map(docs);
-    document.or(docs).unify().boxed()
+    any_of([document.boxed(), docs.boxed()])
 }
 
 /// Shows this document.

@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{ErrorBody, QueryList};
-use super::{authenticated, reply};
+use super::{any_of, authenticated, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -64,7 +64,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
                 answered.unwrap_or_else(|error| reply::failure(&error))
             },
         );
-    list.or(fetch).unify().or(rows).unify().boxed()
+    any_of([list.boxed(), fetch.boxed(), rows.boxed()])
 }
 
 /// Lists statements; for administrators. A page with a cursor and fewer statements than its limit is where a long search

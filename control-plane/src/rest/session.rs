@@ -9,7 +9,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::openapi::ErrorBody;
-use super::{authenticated, body, client_address, reply, with};
+use super::{any_of, authenticated, body, client_address, reply, with};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -41,7 +41,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(authenticated(app))
         .then(async |app, caller| me(app, caller).await)
         .map(reply::ok);
-    login.or(logout).unify().or(me).unify().boxed()
+    any_of([login.boxed(), logout.boxed(), me.boxed()])
 }
 
 /// Exchanges name and password for a bearer token that is good for some hours.

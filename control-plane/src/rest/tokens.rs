@@ -9,7 +9,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{ErrorBody, TokenList};
-use super::{authenticated, body, reply};
+use super::{any_of, authenticated, body, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -43,7 +43,7 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(caller)
         .then(async |id, app, caller| revoke(id, app, caller).await)
         .map(reply::no_content);
-    create.or(list).unify().or(revoke).unify().boxed()
+    any_of([create.boxed(), list.boxed(), revoke.boxed()])
 }
 
 /// Creates an API token for the caller. The answer is the only one that shows it.

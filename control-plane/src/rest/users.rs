@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::filters::{Filters, query};
 use super::openapi::{ErrorBody, UserList};
-use super::{authenticated, body, reply};
+use super::{any_of, authenticated, body, reply};
 use crate::app::App;
 use crate::error::ServiceError;
 use crate::service::caller::Caller;
@@ -56,16 +56,13 @@ pub fn routes(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(caller)
         .then(async |id, app, caller| delete(id, app, caller).await)
         .map(reply::no_content);
-    create
-        .or(list)
-        .unify()
-        .or(fetch)
-        .unify()
-        .or(update)
-        .unify()
-        .or(delete)
-        .unify()
-        .boxed()
+    any_of([
+        create.boxed(),
+        list.boxed(),
+        fetch.boxed(),
+        update.boxed(),
+        delete.boxed(),
+    ])
 }
 
 /// Creates a user.
