@@ -81,6 +81,24 @@ class Stack:
         text = text.replace(":statements", str(statements)).replace(":days", str(days))
         self.psql("set maintenance_work_mem = '256MB'; set work_mem = '256MB';\n" + text + "\nvacuum analyze;")
 
+    def index_texts(self):
+        """As a control plane does within the hour, for all days but today."""
+        before = int(self.psql(SIZE))
+        started = time.monotonic()
+        self.psql(TEXT_INDEXES)
+        return time.monotonic() - started, int(self.psql(SIZE)) - before
+
+
+SIZE = "select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'queries'::regclass"
+
+TEXT_INDEXES = """
+create extension if not exists pg_trgm;
+select format('create index %1$s_text on %1$s using gin (sql gin_trgm_ops)', c.relname)
+from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'queries'::regclass and c.relname ~ '_[0-9]+$'
+    and c.relname < 'queries_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')
+\\gexec
+"""
 
 PARTITION = """
 select format('create table if not exists %s_%s partition of %s for values from (%L) to (%L)', t, to_char(d, 'YYYYMMDD'),
@@ -116,16 +134,24 @@ def main():
         stack = Stack(folder)
         started = time.monotonic()
         stack.fill(arguments.statements, arguments.days)
-        size = stack.psql("select pg_size_pretty(sum(pg_total_relation_size(inhrelid))) from pg_inherits "
-                          "where inhparent = 'queries'::regclass")
-        print(f"{arguments.statements} statements over {arguments.days} days, {size}, "
+        megabytes = int(stack.psql(SIZE)) / 1e6
+        print(f"{arguments.statements} statements over {arguments.days} days, {megabytes:.0f} MB, "
               f"filled in {time.monotonic() - started:.0f} s")
         ids = {"connection": stack.psql("select id from connections order by id offset 1000 limit 1")}
         print(f"{'filter':36} {'median ms':>9} {'slowest':>9} {'found':>6}  to the end of the search")
-        for name, query in filters(ids).items():
+
+        def report(name, query):
             median, slowest, found, requests, total = measure(stack, query, arguments.rounds)
             rest = f"{requests} requests, {total / 1000:.1f} s" if requests > 1 else ""
             print(f"{name:36} {median:9.1f} {slowest:9.1f} {found:6}  {rest}", flush=True)
+
+        for name, query in filters(ids).items():
+            report(name, query)
+        seconds, added = stack.index_texts()
+        print(f"texts indexed in {seconds:.0f} s, {added / 1e6:.0f} MB")
+        for name, query in filters(ids).items():
+            if "text" in name:
+                report(name + ", indexed", query)
         for days in (1, arguments.days):
             since = (datetime.now(timezone.utc) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
             times = [stack.get(f"/api/stats?from={since}")[0] for _ in range(arguments.rounds)]

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::feed::{self, FeedConfig};
 use crate::fleet;
-use crate::ingest::{live_fleet, retention};
+use crate::ingest::{live_fleet, retention, text_index};
 use crate::service::stats;
 
 /// The component of `/readyz` that stands for the storage database.
@@ -35,6 +35,7 @@ pub fn spawn(app: &Arc<App>, feed: Option<FeedConfig>, readiness: &Readiness, ta
     tasks.spawn(live_fleet::run(Arc::clone(app)));
     tasks.spawn(stats::keep(Arc::clone(app)));
     tasks.spawn(retention::run(Arc::clone(app)));
+    tasks.spawn(text_index::run(Arc::clone(app)));
     match feed {
         Some(config) => tasks.spawn(feed::run(Arc::clone(app), config)),
         None => tasks.spawn(feed::forget(Arc::clone(app))),

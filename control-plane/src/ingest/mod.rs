@@ -12,6 +12,7 @@ pub mod seal;
 pub mod store;
 pub mod sums;
 pub mod text;
+pub mod text_index;
 
 use std::collections::HashMap;
 

@@ -31,6 +31,7 @@ pub mod reseal;
 pub mod session_check;
 pub mod session_end;
 pub mod stats;
+pub mod text_index;
 pub mod token;
 pub mod user;
 

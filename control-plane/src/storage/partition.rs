@@ -246,13 +246,13 @@ fn partition_name(table: &str, day: NaiveDate) -> String {
     format!("{table}_{}", day.format("%Y%m%d"))
 }
 
-fn day_of_partition(table: &str, name: &str) -> Option<NaiveDate> {
+pub(super) fn day_of_partition(table: &str, name: &str) -> Option<NaiveDate> {
     let digits = name.strip_prefix(table)?.strip_prefix('_')?;
     NaiveDate::parse_from_str(digits, "%Y%m%d").ok()
 }
 
 /// The ids of a day: from the first, to the first of the day behind.
-fn id_range(day: NaiveDate) -> Option<(Uuid, Uuid)> {
+pub(super) fn id_range(day: NaiveDate) -> Option<(Uuid, Uuid)> {
     let start = |day: NaiveDate| first_id(day.and_hms_opt(0, 0, 0)?.and_utc());
     Some((start(day)?, start(day.checked_add_days(Days::new(1))?)?))
 }
@@ -261,10 +261,14 @@ fn id_range(day: NaiveDate) -> Option<(Uuid, Uuid)> {
 /// later than tomorrow. Anything else is a clock that is far off.
 #[must_use]
 pub fn day_of_id(id: Uuid, earliest: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
-    let unix_ms = i64::try_from(id.as_u128() >> 80).ok()?;
-    let day = chrono::DateTime::<Utc>::from_timestamp_millis(unix_ms)?.date_naive();
     let tomorrow = today.checked_add_days(Days::new(1))?;
-    (earliest..=tomorrow).contains(&day).then_some(day)
+    day_in_id(id).filter(|day| (earliest..=tomorrow).contains(day))
+}
+
+/// The UTC day in an id, whatever it is.
+pub(super) fn day_in_id(id: Uuid) -> Option<NaiveDate> {
+    let unix_ms = i64::try_from(id.as_u128() >> 80).ok()?;
+    Some(chrono::DateTime::<Utc>::from_timestamp_millis(unix_ms)?.date_naive())
 }
 
 #[cfg(test)]

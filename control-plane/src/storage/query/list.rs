@@ -3,7 +3,8 @@
 //! A list is read along one index, in the order of ids. Where that index alone decides what is listed, one statement
 //! reads exactly the page. Where more has to be looked at (a text, a fingerprint, two things at once), the index is
 //! walked in steps of [`STEP_ROWS`], and when the time is over before the page is full, the page ends there with the
-//! place to go on.
+//! place to go on. A text that a step hardly found is looked for in the indexes of whole days, where there are any: see
+//! [`super::text_days`].
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::storage::manager::UsedClient;
 use uuid::Uuid;
 
 use super::filter::{Driver, Order, QueryFilter};
+use super::text_days::TextDays;
 use super::{COLUMNS, JOINS, Query, query};
 use crate::storage::filter::Conditions;
 use crate::storage::{Storage, StoreError, column};
@@ -108,11 +110,19 @@ impl List<'_> {
         limit_rows: i64,
     ) -> Result<QueriesFound, StoreError> {
         let end = Instant::now() + WALK_TIME;
+        let mut text_days = TextDays::of(client, self.filter).await?;
         let mut rows: Vec<Query> = Vec::new();
         loop {
-            let boundary = self.step_end(client, after).await?;
             let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
-            let found = self.read(client, after, boundary, missing).await?;
+            let (found, boundary) = match text_days.next(after, self.order) {
+                Some(day) => self.read_day(client, &mut text_days, day, missing).await?,
+                None => {
+                    let boundary = self.step_end(client, after).await?;
+                    let found = self.read(client, after, boundary, missing).await?;
+                    text_days.step_found(found.len());
+                    (found, boundary)
+                }
+            };
             let full = i64::try_from(found.len()).is_ok_and(|found| found >= missing);
             rows.extend(found);
             let Some(boundary) = boundary.filter(|_| !full) else {
@@ -189,7 +199,12 @@ impl List<'_> {
         (text, conditions)
     }
 
-    fn add_bounds(&self, conditions: &mut Conditions, after: Option<Uuid>, boundary: Option<Uuid>) {
+    pub(super) fn add_bounds(
+        &self,
+        conditions: &mut Conditions,
+        after: Option<Uuid>,
+        boundary: Option<Uuid>,
+    ) {
         let (low, high) = self.filter.bounds();
         conditions.add_some("q.id >= $", low);
         conditions.add_some("q.id < $", high);
@@ -235,7 +250,7 @@ impl List<'_> {
         }
     }
 
-    fn direction(&self) -> &'static str {
+    pub(super) fn direction(&self) -> &'static str {
         match self.order {
             Order::Newest => "desc",
             Order::Oldest => "asc",

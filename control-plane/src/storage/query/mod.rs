@@ -4,6 +4,7 @@ mod filter;
 mod list;
 #[cfg(test)]
 mod plans;
+mod text_days;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use pglens_core::QueryId;

@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::filter::{Driver, MANY_ROWS, Order, QueryFilter, SLOW_US};
 use super::list::List;
+use super::text_days::TextDays;
 use super::*;
 use crate::storage::partition::KeptFrom;
+use crate::storage::text_index::{TextIndexes, indexed_days};
 use crate::storage::{Dsn, Storage, migrate};
 use chrono::{Days, TimeDelta};
 use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
@@ -13,8 +15,9 @@ use pglens_testkit::TestPostgres;
 
 /// The record that `bench/reading.py` fills with ten million statements, in small.
 const FILL: &str = include_str!("../../../../bench/reading.sql");
-const STATEMENTS: i64 = 60_000;
+const STATEMENTS: i64 = 66_000;
 const DAYS: u64 = 12;
+const STATEMENTS_OF_A_DAY: usize = 5_500;
 /// A page, and the rest that joins and index descents look at in each partition. A full scan looks at [`STATEMENTS`].
 const FEW_ROWS: f64 = 3000.0;
 
@@ -237,9 +240,86 @@ async fn no_filter_reads_the_whole_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
+    let record = Record::new().await;
+    let today = Utc::now().date_naive();
+    let build = async || record.storage.text_index_build(today).await.unwrap();
+    let TextIndexes::Built(days) = build().await else {
+        panic!("no indexes");
+    };
+    let before = u64::try_from(days.len()).unwrap();
+    assert!(before >= DAYS && days.iter().all(|day| *day < today));
+    assert_eq!(build().await, TextIndexes::Built(Vec::new()));
+
+    let nowhere = of(|f| f.text = some("nowhere to be found"));
+    let list = List {
+        filter: &nowhere,
+        driver: Driver::All,
+        order: Order::Newest,
+    };
+    let client = record.storage.client().await.unwrap();
+    let mut text_days = TextDays::of(&client, &nowhere).await.unwrap();
+    let midnight = first_id(today.and_hms_opt(0, 0, 0).unwrap().and_utc());
+    assert!(
+        text_days.next(midnight, Order::Newest).is_none(),
+        "a step of the walk comes first"
+    );
+    text_days.step_found(0);
+    let day = text_days.next(midnight, Order::Newest).unwrap();
+    let (text, conditions) = list.day_text(&day);
+    let explain = format!("explain (analyze, format json) {text}");
+    let row = client.query_one(&explain, &conditions.parameters()).await;
+    let plan: Value = row.unwrap().get(0);
+    let plan = &plan[0]["Plan"];
+    assert!(rows_looked_at(plan) < 10.0, "{plan:#}");
+    text_days.step_found(STATEMENTS_OF_A_DAY);
+    assert!(
+        text_days.next(midnight, Order::Newest).is_none(),
+        "a common text is walked"
+    );
+
+    let common = of(|f| f.text = some("SELECT"));
+    let list = List {
+        filter: &common,
+        ..list
+    };
+    let read = list.read_day(&client, &mut text_days, day, 101).await;
+    let (rows, next) = read.unwrap();
+    assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
+    text_days.step_found(0);
+    assert!(
+        text_days.next(midnight, Order::Newest).is_none(),
+        "the day is walked"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_left_half_made_is_made_again() {
+    let record = Record::new().await;
+    let today = Utc::now().date_naive();
+    record.storage.text_index_build(today).await.unwrap();
+    let yesterday = today - Days::new(1);
+    let name = format!("queries_{}_text", yesterday.format("%Y%m%d"));
+    let client = record.storage.client().await.unwrap();
+    let broken =
+        format!("update pg_index set indisvalid = false where indexrelid = '{name}'::regclass");
+    client.batch_execute(&broken).await.unwrap();
+    assert!(!indexed_days(&client).await.unwrap().contains(&yesterday));
+    let again = record.storage.text_index_build(today).await.unwrap();
+    assert_eq!(again, TextIndexes::Built(vec![yesterday]));
+    assert!(indexed_days(&client).await.unwrap().contains(&yesterday));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_find_what_a_full_scan_finds() {
     let record = Record::new().await;
-    let now = Utc::now();
+    check_lists(&record, Utc::now()).await;
+    let today = Utc::now().date_naive();
+    record.storage.text_index_build(today).await.unwrap();
+    check_lists(&record, Utc::now()).await;
+}
+
+async fn check_lists(record: &Record, now: DateTime<Utc>) {
     for (filter, condition) in [
         (of(|f| f.user_id = Some(UserId(7))), "user_id = 7"),
         (
@@ -258,6 +338,23 @@ async fn lists_find_what_a_full_scan_finds() {
         (
             of(|f| (f.text, f.min_rows) = (some("T_45 where"), Some(40))),
             "sql like '%t\\_45 where%' and row_count >= 40",
+        ),
+        // Rare, common to some users, and in every statement.
+        (
+            of(|f| f.text = some("t_45 WHERE")),
+            "sql like '%t\\_45 where%'",
+        ),
+        (
+            of(|f| (f.text, f.user_id) = (some("t_45 WHERE"), Some(UserId(7)))),
+            "sql like '%t\\_45 where%' and user_id = 7",
+        ),
+        (
+            of(|f| {
+                f.text = some("SELECT");
+                f.from = Some(now - TimeDelta::hours(30));
+                f.to = Some(now - TimeDelta::hours(20));
+            }),
+            "started_at >= now() - interval '30 hours' and started_at < now() - interval '20 hours'",
         ),
         (
             of(|f| f.min_duration_us = Some(150_000)),
