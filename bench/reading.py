@@ -93,7 +93,7 @@ SIZE = "select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhp
 
 TEXT_INDEXES = """
 create extension if not exists pg_trgm;
-select format('create index %1$s_text on %1$s using gin (sql gin_trgm_ops)', c.relname)
+select format('create index if not exists %1$s_text on %1$s using gin (sql gin_trgm_ops)', c.relname)
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'queries'::regclass and c.relname ~ '_[0-9]+$'
     and c.relname < 'queries_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')

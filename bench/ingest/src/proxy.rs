@@ -118,12 +118,7 @@ impl Proxy {
             self.maker.statement(&mut records);
             statements += 1;
         }
-        let batch = v1::RecordBatch {
-            first_sequence: behind + 1,
-            last_sequence: behind + records.len() as u64,
-            records,
-        };
-        (batch, statements)
+        (v1::RecordBatch::new(behind + 1, &records), statements)
     }
 }
 

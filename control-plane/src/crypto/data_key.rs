@@ -103,18 +103,6 @@ impl DataKeys {
         }
     }
 
-    /// The keys of `day` that are at hand.
-    pub async fn cached(&self, day: NaiveDate) -> DayKeys {
-        let mut keys = DayKeys::new();
-        for purpose in [KeyPurpose::Statements, KeyPurpose::Rows] {
-            let which = (day, purpose);
-            if let Some(key) = self.by_day.get(&which).await {
-                keys.insert(which, key);
-            }
-        }
-        keys
-    }
-
     /// The key that seals values of `day`; made when there is none yet.
     ///
     /// # Errors

@@ -1,30 +1,41 @@
 //! The columns of a result: kept as the message that brought them, shown as JSON.
 
+use bytes::Bytes;
+use pglens_rpc::convert::InvalidField;
 use pglens_rpc::v1;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::text::bounded;
+use super::encoded::{Column, StatementEnded};
+use super::text::word;
 
 /// The names of columns and tables have 63 bytes in PostgreSQL.
 const NAME_BYTES: usize = 256;
 
 /// Columns as they are kept: a `StatementEnded` message with nothing else in it. `None`: there are none.
-#[must_use]
-pub fn pack_columns(mut columns: Vec<v1::Column>) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// When one of them could not be read again.
+pub fn pack_columns(mut columns: Vec<Bytes>) -> Result<Option<Vec<u8>>, InvalidField> {
     if columns.is_empty() {
-        return None;
+        return Ok(None);
     }
-    for column in &mut columns {
+    for encoded in &mut columns {
+        let column = Column::decode(encoded.clone())
+            .map_err(|error| InvalidField::new("columns", error.to_string()))?;
         if column.name.len() > NAME_BYTES {
-            column.name = bounded(&column.name, NAME_BYTES).into_owned();
+            let name = word("columns.name", column.name.clone(), NAME_BYTES)?;
+            let name = name.into_bytes();
+            *encoded = Column { name, ..column }.encode_to_vec().into();
+        } else if std::str::from_utf8(&column.name).is_err() {
+            return Err(InvalidField::new("columns.name", "is not UTF-8"));
         }
     }
-    let kept = v1::StatementEnded {
+    let kept = StatementEnded {
         columns,
         ..Default::default()
     };
-    Some(kept.encode_to_vec())
+    Ok(Some(kept.encode_to_vec()))
 }
 
 /// Columns as JSON, an object for each.
@@ -52,7 +63,7 @@ mod tests {
 
     #[test]
     fn columns_read_as_they_were_kept() {
-        assert_eq!(pack_columns(vec![]), None);
+        assert_eq!(pack_columns(vec![]), Ok(None));
         let column = v1::Column {
             name: "id".to_owned(),
             type_oid: 23,
@@ -63,11 +74,24 @@ mod tests {
             name: "x".repeat(1000),
             ..Default::default()
         };
-        let shown = columns_json(&pack_columns(vec![column, long]).unwrap()).unwrap();
+        let encoded = [column, long].map(|column| column.encode_to_vec().into());
+        let packed = pack_columns(encoded.to_vec()).unwrap().unwrap();
+        let shown = columns_json(&packed).unwrap();
         assert_eq!(shown[0]["name"], "id");
         assert_eq!(shown[0]["type_oid"], 23);
         assert_eq!(shown[0]["type_modifier"], -1);
         assert!(shown[1]["name"].as_str().unwrap().len() < 300);
         assert!(columns_json(b"\xff").is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        for (bytes, reason) in [
+            (&b"\xff"[..], "field columns: "),
+            (b"\x0a\x01\xff", "field columns.name: is not UTF-8"),
+        ] {
+            let refused = pack_columns(vec![Bytes::from_static(bytes)]).unwrap_err();
+            assert!(refused.to_string().starts_with(reason), "{refused}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -216,7 +217,7 @@ pub fn stored_event(query: &Query) -> LiveEvent {
 }
 
 fn describe_end(end: &super::record::StatementEnd) -> Value {
-    let word = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let word = |text: &ByteString| Some(text.clone()).filter(|text| !text.is_empty());
     json!({
         "duration_us": end.duration_us,
         "row_count": end.row_count,

@@ -3,12 +3,11 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
-use foldhash::quality::RandomState;
-use pglens_core::{QueryId, SessionId};
-use pglens_rpc::v1;
-
 use super::Map;
 use super::record::{Position, Record, RecordKind, RowChunk, SessionEnd, Statement, StatementEnd};
+use bytes::Bytes;
+use foldhash::quality::RandomState;
+use pglens_core::{QueryId, SessionId};
 
 /// A record that cannot be stored for what it holds. It is named in an audit event, and its session is no longer said
 /// to be complete; the run goes on behind it.
@@ -56,14 +55,9 @@ struct Seen {
     chunks: HashSet<(QueryId, i32), RandomState>,
 }
 
-/// Merges `records`, the first of which is the run's record number `first_sequence`. `belongs` says whether a session
-/// is one of the run.
+/// Merges `records`, each as it came, the first of which is the run's record number `first_sequence`.
 #[must_use]
-pub fn merge(
-    first_sequence: u64,
-    records: Vec<v1::Record>,
-    belongs: impl Fn(SessionId) -> bool,
-) -> Merged {
+pub fn merge(first_sequence: u64, records: Vec<Bytes>) -> Merged {
     // Most statements have a start, rows and an end.
     let expected = records.len() / 2;
     let mut merged = Merged {
@@ -85,9 +79,6 @@ pub fn merge(
                 },
                 reason: invalid.to_string(),
             }),
-            Ok(record) if !belongs(record.session_id()) => {
-                merged.refuse(record.position(), "its session is not one of this run");
-            }
             Ok(record) => merged.add(record, &mut seen),
         }
     }
@@ -145,6 +136,52 @@ impl Merged {
                 }
             }
             Record::SessionEnded(end) => self.session_ends.push(end),
+        }
+    }
+
+    /// The sessions that are named, of records that can be stored.
+    #[must_use]
+    pub fn sessions(&self) -> HashSet<SessionId> {
+        let statements = self.statements.iter().map(|statement| statement.session_id);
+        let ends = self.ends.iter().map(|end| end.session_id);
+        let chunks = self.chunks.iter().map(|chunk| chunk.session_id);
+        let sessions = self.session_ends.iter().map(|end| end.session_id);
+        let mut named = HashSet::new();
+        let mut last = None;
+        for session_id in statements.chain(ends).chain(chunks).chain(sessions) {
+            // Mostly the one before's.
+            if last.replace(session_id) != Some(session_id) {
+                named.insert(session_id);
+            }
+        }
+        named
+    }
+
+    /// Refuses every record of a session that is none of the run's, which are those that `belongs` says yes to.
+    pub fn refuse_strangers(&mut self, belongs: impl Fn(SessionId) -> bool) {
+        let mut strangers = Vec::new();
+        let statements = self
+            .statements
+            .extract_if(.., |statement| !belongs(statement.session_id));
+        for mut statement in statements {
+            let rows = std::mem::take(&mut statement.rows);
+            let end = statement.end.take();
+            strangers.push(Record::Started(statement));
+            strangers.extend(rows.into_iter().map(Record::Rows));
+            strangers.extend(end.map(Record::Ended));
+        }
+        let ends = self.ends.extract_if(.., |end| !belongs(end.session_id));
+        strangers.extend(ends.map(Record::Ended));
+        let chunks = self
+            .chunks
+            .extract_if(.., |chunk| !belongs(chunk.session_id));
+        strangers.extend(chunks.map(Record::Rows));
+        let sessions = self
+            .session_ends
+            .extract_if(.., |end| !belongs(end.session_id));
+        strangers.extend(sessions.map(Record::SessionEnded));
+        for stranger in strangers {
+            self.refuse(stranger.position(), "its session is not one of this run");
         }
     }
 

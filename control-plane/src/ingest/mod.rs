@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod columns;
+mod encoded;
 pub mod live;
 pub mod live_fleet;
 pub mod merge;

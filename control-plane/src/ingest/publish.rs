@@ -1,21 +1,20 @@
 //! One stream of batches from one run: in order, without gaps, each acknowledged when it is committed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use pglens_core::{ErrorCode, RunId, SessionId};
+use pglens_core::{ErrorCode, RunId};
 use pglens_rpc::convert;
 use pglens_rpc::status::status;
 use pglens_rpc::v1::publish_request::Message;
-use pglens_rpc::v1::record::Event;
-use pglens_rpc::v1::{PublishRequest, PublishResponse, Record, RecordBatch};
+use pglens_rpc::v1::{PublishRequest, PublishResponse, RecordBatch};
 use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::seal::seal;
+use super::seal::{read, seal};
 use super::store::{Stored, store};
 use crate::app::App;
 use crate::error::ServiceError;
@@ -132,7 +131,7 @@ struct Gathered {
     committed: u64,
     /// The last one of them.
     last: u64,
-    records: Vec<Record>,
+    records: Vec<Bytes>,
     batches: usize,
 }
 
@@ -187,17 +186,19 @@ async fn store_gathered(
         return Ok(());
     }
     let record_count = records.len();
-    let sessions = sessions_of(&records);
+    let merged = read(gathered.committed + 1, records)
+        .await
+        .map_err(ServiceError::from)?;
     let scopes = app
         .sessions
-        .scopes(&app.storage, run_id, sessions)
+        .scopes(&app.storage, run_id, merged.sessions())
         .await
         .map_err(ServiceError::from)?;
     let sealed = seal(
         &app.data_keys,
         app.session_defaults.retention.statements_days,
         scopes,
-        (gathered.committed + 1, records),
+        merged,
     )
     .await
     .map_err(ServiceError::from)?;
@@ -222,7 +223,7 @@ async fn store_gathered(
 }
 
 /// The records behind `committed`; `None` when there are none.
-fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Record>>, Status> {
+fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Bytes>>, Status> {
     let RecordBatch {
         first_sequence,
         last_sequence,
@@ -265,47 +266,16 @@ fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Record>>
     Ok(Some(records))
 }
 
-/// The sessions that records name.
-fn sessions_of(records: &[Record]) -> HashSet<SessionId> {
-    let mut sessions = HashSet::new();
-    let mut last: &[u8] = &[];
-    for bytes in records.iter().filter_map(session_of) {
-        // Mostly the one before's.
-        if bytes != last {
-            sessions.extend(SessionId::from_wire(bytes).ok());
-            last = bytes;
-        }
-    }
-    sessions
-}
-
-fn session_of(record: &Record) -> Option<&[u8]> {
-    Some(match record.event.as_ref()? {
-        Event::StatementStarted(started) => &started.session_id,
-        Event::RowsCaptured(rows) => &rows.session_id,
-        Event::StatementEnded(ended) => &ended.session_id,
-        Event::SessionEnded(ended) => &ended.session_id,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pglens_rpc::v1;
 
     fn batch(first: u64, last: u64, count: usize) -> RecordBatch {
-        let records = (0..count)
-            .map(|index| Record {
-                event: Some(Event::StatementStarted(v1::StatementStarted {
-                    sequence: first.wrapping_add(index as u64),
-                    ..Default::default()
-                })),
-            })
-            .collect();
+        let number = |index: usize| first.wrapping_add(index as u64).to_string();
         RecordBatch {
             first_sequence: first,
             last_sequence: last,
-            records,
+            records: (0..count).map(|index| number(index).into()).collect(),
         }
     }
 
@@ -314,12 +284,9 @@ mod tests {
         let check = |committed, (first, last), expected: Option<(u64, usize)>| {
             let count = usize::try_from(last - first + 1).unwrap();
             let new = new_records(committed, batch(first, last, count)).unwrap();
-            let seen = new.map(|records| {
-                let Some(Event::StatementStarted(started)) = &records[0].event else {
-                    panic!()
-                };
-                (started.sequence, records.len())
-            });
+            let number_of =
+                |records: &[Bytes]| str::from_utf8(&records[0]).unwrap().parse().unwrap();
+            let seen = new.map(|records| (number_of(&records), records.len()));
             assert_eq!(seen, expected, "{first}..={last} behind {committed}");
         };
         check(0, (1, 3), Some((1, 3)));

@@ -2,12 +2,14 @@
 //! planes happens here and nowhere else.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 use pglens_core::{QueryId, SessionId};
 use pglens_rpc::convert::{InvalidField, query_id, session_id};
-use pglens_rpc::v1;
+use prost::Message;
 
 use super::columns::pack_columns;
+use super::encoded::{self, Event, Parameter};
 use super::text::{storable, word};
 
 /// SQLSTATEs have five characters; the column is indexed.
@@ -29,13 +31,13 @@ pub struct Statement {
     /// Counts the statements of the session from 1.
     pub sequence: i64,
     /// Its text.
-    pub sql: String,
+    pub sql: ByteString,
     /// "SELECT", "COPY", ...
-    pub kind: String,
+    pub kind: ByteString,
     /// Equal for statements that differ in constants only.
-    pub fingerprint: String,
-    /// As bound, not yet sealed.
-    pub parameters: Vec<v1::Parameter>,
+    pub fingerprint: ByteString,
+    /// As bound, encoded and not yet sealed.
+    pub parameters: Vec<Bytes>,
     /// By the proxy's clock.
     pub started_at: DateTime<Utc>,
     /// Its rows in the same batch.
@@ -64,13 +66,13 @@ pub struct StatementEnd {
     /// Payload to the client.
     pub bytes_out: i64,
     /// As PostgreSQL says it.
-    pub command_tag: String,
+    pub command_tag: ByteString,
     /// Empty: it succeeded.
-    pub sqlstate: String,
+    pub sqlstate: ByteString,
     /// Of the target, or of the refusal.
-    pub error_message: String,
+    pub error_message: ByteString,
     /// The rule that refused it; empty: it ran.
-    pub refusal: String,
+    pub refusal: ByteString,
     /// The result's columns, as they are kept.
     pub columns: Option<Vec<u8>>,
     /// Some rows were not kept.
@@ -80,9 +82,9 @@ pub struct StatementEnd {
     /// Bytes of rows kept.
     pub captured_bytes: i64,
     /// BLAKE3 over the whole result.
-    pub result_digest: Option<Vec<u8>>,
+    pub result_digest: Option<Bytes>,
     /// "I", "T", "E" or empty.
-    pub transaction_status: String,
+    pub transaction_status: ByteString,
     /// The connection broke before it was known.
     pub outcome_unknown: bool,
 }
@@ -116,9 +118,9 @@ pub struct SessionEnd {
     /// By the proxy's clock.
     pub ended_at: DateTime<Utc>,
     /// "client_closed", ...
-    pub reason: String,
+    pub reason: ByteString,
     /// What the client was told; empty when it left by itself.
-    pub sqlstate: String,
+    pub sqlstate: ByteString,
     /// Statements counted against the quota.
     pub queries_used: i64,
     /// Bytes counted against the quota.
@@ -131,6 +133,10 @@ pub struct SessionEnd {
 
 /// One record.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart as soon as it is read, never kept"
+)]
 pub enum Record {
     /// A statement began.
     Started(Statement),
@@ -143,12 +149,13 @@ pub enum Record {
 }
 
 impl Record {
-    /// Reads the record at position `record` of the run.
+    /// Reads the record at position `record` of the run. What it holds stays in `message` for as long as it is there.
     ///
     /// # Errors
-    /// When it lacks what storage needs: its event, or an id.
-    pub fn read(record: u64, message: v1::Record) -> Result<Self, InvalidField> {
-        use v1::record::Event;
+    /// When it is no record, or lacks what storage needs: its event, or an id.
+    pub fn read(record: u64, message: Bytes) -> Result<Self, InvalidField> {
+        let message = encoded::Record::decode(message)
+            .map_err(|error| InvalidField::new("records", error.to_string()))?;
         match message
             .event
             .ok_or_else(|| InvalidField::missing("event"))?
@@ -235,16 +242,23 @@ pub struct Position {
     pub query_id: Option<QueryId>,
 }
 
-fn read_started(record: u64, started: v1::StatementStarted) -> Result<Statement, InvalidField> {
+fn read_started(
+    record: u64,
+    started: encoded::StatementStarted,
+) -> Result<Statement, InvalidField> {
     let id = query_id(&started.query_id)?;
+    for parameter in &started.parameters {
+        Parameter::decode(parameter.clone())
+            .map_err(|error| InvalidField::new("parameters", error.to_string()))?;
+    }
     Ok(Statement {
         record,
         id,
         session_id: session_id(&started.session_id)?,
         sequence: count(started.sequence),
-        sql: storable(started.sql),
-        kind: word(started.kind, WORD_BYTES),
-        fingerprint: word(started.fingerprint, WORD_BYTES),
+        sql: storable("sql", started.sql)?,
+        kind: word("kind", started.kind, WORD_BYTES)?,
+        fingerprint: word("fingerprint", started.fingerprint, WORD_BYTES)?,
         parameters: started.parameters,
         started_at: instant(started.started_at_unix_us),
         rows: Vec::new(),
@@ -252,7 +266,7 @@ fn read_started(record: u64, started: v1::StatementStarted) -> Result<Statement,
     })
 }
 
-fn read_rows(record: u64, rows: v1::RowsCaptured) -> Result<RowChunk, InvalidField> {
+fn read_rows(record: u64, rows: encoded::RowsCaptured) -> Result<RowChunk, InvalidField> {
     let small = |field, number: u32| {
         i32::try_from(number)
             .map_err(|_| InvalidField::new(field, format!("{number} is too large")))
@@ -268,7 +282,7 @@ fn read_rows(record: u64, rows: v1::RowsCaptured) -> Result<RowChunk, InvalidFie
     })
 }
 
-fn read_ended(record: u64, ended: v1::StatementEnded) -> Result<StatementEnd, InvalidField> {
+fn read_ended(record: u64, ended: encoded::StatementEnded) -> Result<StatementEnd, InvalidField> {
     Ok(StatementEnd {
         record,
         id: query_id(&ended.query_id)?,
@@ -278,27 +292,30 @@ fn read_ended(record: u64, ended: v1::StatementEnded) -> Result<StatementEnd, In
         row_count: count(ended.row_count),
         bytes_in: count(ended.bytes_in),
         bytes_out: count(ended.bytes_out),
-        command_tag: word(ended.command_tag, WORD_BYTES),
-        sqlstate: word(ended.sqlstate, SQLSTATE_BYTES),
-        error_message: word(ended.error_message, MESSAGE_BYTES),
-        refusal: word(ended.refusal, WORD_BYTES),
-        columns: pack_columns(ended.columns),
+        command_tag: word("command_tag", ended.command_tag, WORD_BYTES)?,
+        sqlstate: word("sqlstate", ended.sqlstate, SQLSTATE_BYTES)?,
+        error_message: word("error_message", ended.error_message, MESSAGE_BYTES)?,
+        refusal: word("refusal", ended.refusal, WORD_BYTES)?,
+        columns: pack_columns(ended.columns)?,
         rows_truncated: ended.rows_truncated,
         captured_rows: count(ended.captured_rows),
         captured_bytes: count(ended.captured_bytes),
         result_digest: Some(ended.result_digest).filter(|digest| !digest.is_empty()),
-        transaction_status: word(ended.transaction_status, 1),
+        transaction_status: word("transaction_status", ended.transaction_status, 1)?,
         outcome_unknown: ended.outcome_unknown,
     })
 }
 
-fn read_session_ended(record: u64, ended: v1::SessionEnded) -> Result<SessionEnd, InvalidField> {
+fn read_session_ended(
+    record: u64,
+    ended: encoded::SessionEnded,
+) -> Result<SessionEnd, InvalidField> {
     Ok(SessionEnd {
         record,
         session_id: session_id(&ended.session_id)?,
         ended_at: instant(ended.ended_at_unix_us),
-        reason: word(ended.reason, WORD_BYTES),
-        sqlstate: word(ended.sqlstate, SQLSTATE_BYTES),
+        reason: word("reason", ended.reason, WORD_BYTES)?,
+        sqlstate: word("sqlstate", ended.sqlstate, SQLSTATE_BYTES)?,
         queries_used: count(ended.queries_used),
         bytes_used: count(ended.bytes_used),
         bytes_in: count(ended.bytes_in),

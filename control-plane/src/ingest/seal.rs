@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{Days, NaiveDate, Utc};
 use pglens_core::QueryId;
 use pglens_rpc::v1;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::block::{BLOCK_TARGET_BYTES, MAX_PACKED_BYTES, block_id, pack};
 use super::merge::{Merged, RefusedRecord, merge};
 use super::record::{RowChunk, SessionEnd, Statement, StatementEnd};
-use super::{Map, Scopes};
+use super::{Map, Scopes, encoded};
 use crate::crypto::data_key::{DataKeyError, DataKeys, DayKeys};
 use crate::crypto::sealed_value::{KeyPurpose, Place, Sealer};
 use crate::storage::partition::day_of_id;
@@ -63,7 +64,19 @@ impl Calendar {
     }
 }
 
-/// Reads records, the first of which has the number `first` in its run, merges them and seals their values.
+/// Reads records, the first of which has the number `first` in its run, and merges them.
+///
+/// # Errors
+/// When the thread for it fails, which is a defect.
+pub async fn read(first: u64, records: Vec<Bytes>) -> Result<Merged, Arc<DataKeyError>> {
+    // This takes longer for a full batch than a task may hold its thread, and so does what follows.
+    joined(tokio::task::spawn_blocking(move || {
+        Ok(merge(first, records))
+    }))
+    .await
+}
+
+/// Seals the values of what was read. `scopes` has the sessions that are of the run; what names another is refused.
 ///
 /// # Errors
 /// When a key cannot be had.
@@ -71,30 +84,15 @@ pub async fn seal(
     keys: &DataKeys,
     retention_days: u32,
     scopes: Scopes,
-    (first, records): (u64, Vec<v1::Record>),
+    mut merged: Merged,
 ) -> Result<SealedBatch, Arc<DataKeyError>> {
     let calendar = Calendar::new(retention_days);
-    let at_hand = keys.cached(calendar.today).await;
-    // All of this takes longer for a full batch than a task may hold its thread.
-    let begun = tokio::task::spawn_blocking(move || {
-        let merged = merge(first, records, |session_id| {
-            scopes.contains_key(&session_id)
-        });
-        let needed = needed_keys(calendar, &merged);
-        match needed.iter().all(|which| at_hand.contains_key(which)) {
-            true => seal_values(calendar, &at_hand, &scopes, merged).map(Begun::Done),
-            false => Ok(Begun::Needs(needed, merged, scopes)),
-        }
-    });
-    let (needed, merged, scopes) = match joined(begun).await? {
-        Begun::Done(batch) => return Ok(batch),
-        Begun::Needs(needed, merged, scopes) => (needed, merged, scopes),
-    };
     let mut by_day = DayKeys::new();
-    for (day, purpose) in needed {
+    for (day, purpose) in needed_keys(calendar, &merged) {
         by_day.insert((day, purpose), keys.for_sealing(day, purpose).await?);
     }
     joined(tokio::task::spawn_blocking(move || {
+        merged.refuse_strangers(|session_id| scopes.contains_key(&session_id));
         seal_values(calendar, &by_day, &scopes, merged)
     }))
     .await
@@ -102,12 +100,6 @@ pub async fn seal(
 
 /// A key is of a day and for a purpose.
 type WhichKey = (NaiveDate, KeyPurpose);
-
-/// How far sealing came with the keys at hand.
-enum Begun {
-    Done(SealedBatch),
-    Needs(Vec<WhichKey>, Merged, Scopes),
-}
 
 async fn joined<T>(work: JoinHandle<Result<T, DataKeyError>>) -> Result<T, Arc<DataKeyError>> {
     // A thread that panicked, which is a defect.
@@ -162,7 +154,7 @@ fn seal_values(
             true => None,
             false => {
                 let place = Place::Parameters(statement.id);
-                Some(sealers.seal(key_day, place, &encode_parameters(parameters))?)
+                Some(sealers.seal(key_day, place, &pack_parameters(parameters))?)
             }
         };
         let rows = std::mem::take(&mut statement.rows);
@@ -302,8 +294,8 @@ fn seal_chunk(
 }
 
 /// Parameters as they are kept: a `StatementStarted` message with nothing else in it.
-fn encode_parameters(parameters: Vec<v1::Parameter>) -> Vec<u8> {
-    v1::StatementStarted {
+fn pack_parameters(parameters: Vec<Bytes>) -> Vec<u8> {
+    encoded::StatementStarted {
         parameters,
         ..Default::default()
     }
@@ -341,10 +333,9 @@ mod tests {
                 ..Default::default()
             },
         ];
-        assert_eq!(
-            decode_parameters(&encode_parameters(parameters.clone())).unwrap(),
-            parameters
-        );
+        let encoded = parameters.iter().map(|one| one.encode_to_vec().into());
+        let kept = pack_parameters(encoded.collect());
+        assert_eq!(decode_parameters(&kept).unwrap(), parameters);
         assert!(decode_parameters(b"\xff\xff").is_err());
     }
 }

@@ -19,12 +19,12 @@ pub fn sums(statements: &[&NewStatement]) -> Vec<Delta> {
         let statement = &new.statement;
         let (user_id, database_id) = (new.scope.user_id.0, new.scope.database_id.0);
         let minute = minute_of(statement.started_at);
-        let key = (minute, user_id, database_id, statement.fingerprint.as_str());
+        let key = (minute, user_id, database_id, &*statement.fingerprint);
         let delta = sums.entry(key).or_insert_with(|| Delta {
             minute,
             user_id,
             database_id,
-            fingerprint: statement.fingerprint.clone(),
+            fingerprint: statement.fingerprint.to_string(),
             example: statement.id.0,
             ..Delta::default()
         });

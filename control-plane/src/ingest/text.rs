@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+use pglens_rpc::convert::InvalidField;
+
 /// Stands for NUL, visibly: the symbol for it.
 const NUL_SYMBOL: &str = "\u{2400}";
 
-/// `text` with each NUL replaced by its symbol.
-#[must_use]
-pub fn storable(text: String) -> String {
-    if text.contains('\0') {
-        text.replace('\0', NUL_SYMBOL)
-    } else {
-        text
-    }
+/// The text in `bytes`, with each NUL replaced by its symbol. It stays where it is unless it has one.
+///
+/// # Errors
+/// When it is not UTF-8, with the name of the field.
+pub fn storable(field: &'static str, bytes: Bytes) -> Result<ByteString, InvalidField> {
+    word(field, bytes, usize::MAX)
 }
 
 /// At most `max_bytes` of `text`, storable, ending in `…` when it was cut.
@@ -29,12 +31,19 @@ pub fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", kept.replace('\0', NUL_SYMBOL)))
 }
 
-/// As [`bounded`], for text that is ours already: nothing is copied when it fits.
-#[must_use]
-pub fn word(text: String, max_bytes: usize) -> String {
+/// As [`storable`], and at most `max_bytes` of it, as [`bounded`] does it.
+///
+/// # Errors
+/// As [`storable`].
+pub fn word(
+    field: &'static str,
+    bytes: Bytes,
+    max_bytes: usize,
+) -> Result<ByteString, InvalidField> {
+    let text = ByteString::try_from(bytes).map_err(|_| InvalidField::new(field, "is not UTF-8"))?;
     match bounded(&text, max_bytes) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(changed) => changed,
+        Cow::Borrowed(_) => Ok(text),
+        Cow::Owned(changed) => Ok(changed.into()),
     }
 }
 
@@ -44,7 +53,7 @@ mod tests {
 
     #[test]
     fn nul_is_replaced_visibly() {
-        assert_eq!(storable("a\0b".to_owned()), "a␀b");
+        assert_eq!(storable("sql", "a\0b".into()).unwrap(), "a␀b");
         assert_eq!(bounded("a\0b", 10), "a␀b");
     }
 
@@ -53,5 +62,12 @@ mod tests {
         assert_eq!(bounded("häuser", 2), "h…");
         assert_eq!(bounded("häuser", 3), "hä…");
         assert_eq!(bounded("haus", 4), "haus");
+        assert_eq!(word("kind", "häuser".into(), 3).unwrap(), "hä…");
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_by_name() {
+        let refused = word("kind", Bytes::from_static(b"a\xff"), 9).unwrap_err();
+        assert_eq!(refused.to_string(), "field kind: is not UTF-8");
     }
 }

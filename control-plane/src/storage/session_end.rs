@@ -109,8 +109,8 @@ async fn end_locked(txn: &Transaction<'_>, ends: &[&SessionEnd]) -> Result<(), S
         &[
             &all(ends, |end| end.session_id.0),
             &all(ends, |end| end.ended_at),
-            &all(ends, |end| &end.reason),
-            &all(ends, |end| &end.sqlstate),
+            &all(ends, |end| &*end.reason),
+            &all(ends, |end| &*end.sqlstate),
             &all(ends, |end| end.bytes_in),
             &all(ends, |end| end.bytes_out),
             &all(ends, |end| end.queries_used),

@@ -144,15 +144,11 @@ async fn a_slow_storage_holds_the_sender_back_and_loses_nothing() {
         let text = "x".repeat(BATCH_BYTES);
         for number in 0..BATCHES {
             let query = Uuid::now_v7();
-            let records = vec![
+            let records = [
                 started(query, &session, number + 1, &text),
                 ended(query, &session),
             ];
-            let batch = v1::RecordBatch {
-                first_sequence: number * 2 + 1,
-                last_sequence: number * 2 + 2,
-                records,
-            };
+            let batch = v1::RecordBatch::new(number * 2 + 1, &records);
             let message = Some(Publish::Batch(batch));
             sender.send(v1::PublishRequest { message }).await.unwrap();
             taken.send_replace(number + 1);

@@ -106,12 +106,7 @@ impl Publisher {
     }
 
     pub(crate) async fn send(&self, first_sequence: u64, records: Vec<v1::Record>) {
-        let last_sequence = first_sequence + records.len() as u64 - 1;
-        let batch = v1::RecordBatch {
-            first_sequence,
-            last_sequence,
-            records,
-        };
+        let batch = v1::RecordBatch::new(first_sequence, &records);
         let message = Some(Publish::Batch(batch));
         self.sender
             .send(v1::PublishRequest { message })

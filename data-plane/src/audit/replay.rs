@@ -139,7 +139,7 @@ impl Replay {
                 event: Some(Event::StatementStarted(started.clone())),
             };
             let records = v1::RecordBatch {
-                records: vec![record],
+                records: vec![record.encode_to_vec().into()],
                 ..Default::default()
             };
             if !batch.add((sequence, sequence), &records.encode_to_vec().into(), limit) {
@@ -168,9 +168,9 @@ impl Replay {
 }
 
 fn started_in(frame: &Frame) -> Result<Vec<Vec<u8>>, DecodeError> {
-    let records = v1::RecordBatch::decode(frame.sent.clone())?;
-    let events = records
-        .records
+    let batch = v1::RecordBatch::decode(frame.sent.clone())?;
+    let events = batch
+        .decoded()?
         .into_iter()
         .filter_map(|record| record.event);
     Ok(events

@@ -141,11 +141,7 @@ mod tests {
         let batch = v1::RecordBatch {
             first_sequence: 300,
             last_sequence: 302,
-            records: vec![
-                v1::Record::default(),
-                v1::Record::default(),
-                v1::Record::default(),
-            ],
+            records: vec![Default::default(); 3],
         };
         let only_records = v1::RecordBatch {
             records: batch.records.clone(),

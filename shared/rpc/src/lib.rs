@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod convert;
+pub mod records;
 pub mod status;
 
 /// Generated from `proto/pglens/v1`.
@@ -17,6 +18,8 @@ pub mod status;
 )]
 pub mod v1 {
     include!("generated/pglens.v1.rs");
+
+    pub use crate::records::RecordBatch;
 }
 
 /// The encoded `FileDescriptorSet` of the contract, for gRPC server reflection.

@@ -20,6 +20,7 @@ fn generate(into: &Path) {
     tonic_prost_build::configure()
         .out_dir(into)
         .bytes(".pglens.v1.RowsCaptured.data")
+        .extern_path(".pglens.v1.RecordBatch", "crate::records::RecordBatch")
         .compile_fds(descriptors)
         .unwrap();
 }

@@ -1,6 +1,7 @@
 //! Cases of merging: what becomes one row, what is refused and by which words.
 
 use super::*;
+use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
 use uuid::Uuid;
 
@@ -46,7 +47,11 @@ fn session_ended(session: u128) -> v1::Record {
 }
 
 fn merge_all(records: Vec<v1::Record>) -> Merged {
-    merge(1, records, |_| true)
+    merge_behind(1, &records)
+}
+
+fn merge_behind(first: u64, records: &[v1::Record]) -> Merged {
+    merge(first, v1::RecordBatch::new(first, records).records)
 }
 
 fn reasons(merged: &Merged) -> Vec<(u64, &str)> {
@@ -117,13 +122,33 @@ fn contradictions_are_refused_by_name_and_the_rest_is_kept() {
 #[test]
 fn a_session_of_another_run_is_refused() {
     let own = SessionId(Uuid::from_u128(9));
-    let records = vec![started(1, 9, "select 1"), started(2, 8, "select 2")];
-    let merged = merge(41, records, |session_id| session_id == own);
+    let foreign = [
+        started(2, 8, "select 2"),
+        rows(2, 8, 0),
+        ended(2, 8, 1),
+        ended(3, 8, 1),
+        rows(4, 8, 0),
+        session_ended(8),
+    ];
+    let records = [&[started(1, 9, "select 1")][..], &foreign].concat();
+    let mut merged = merge_behind(41, &records);
+    assert_eq!(merged.sessions().len(), 2);
+    merged.refuse_strangers(|session_id| session_id == own);
+    assert_eq!(merged.sessions(), HashSet::from([own]));
     assert_eq!(merged.statements.len(), 1);
-    assert_eq!(
-        reasons(&merged),
-        [(42, "its session is not one of this run")]
-    );
+    let refused: Vec<_> = (42..=47)
+        .map(|record| (record, "its session is not one of this run"))
+        .collect();
+    assert_eq!(reasons(&merged), refused);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_alone() {
+    let mut records = v1::RecordBatch::new(1, &[started(1, 9, "select 1")]).records;
+    records.push(Bytes::from_static(b"\xff"));
+    let merged = merge(1, records);
+    assert_eq!((merged.statements.len(), merged.refused.len()), (1, 1));
+    assert!(reasons(&merged)[0].1.starts_with("field records: "));
 }
 
 #[test]

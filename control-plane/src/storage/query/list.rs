@@ -19,6 +19,8 @@ use crate::storage::{Storage, StoreError, column};
 
 /// Entries of the index that one step of a walk looks at: some 20 ms.
 const STEP_ROWS: i64 = 20_000;
+/// Each step that does not fill the page is followed by one of twice the length, up to so many times [`STEP_ROWS`].
+const MAX_STEP_SCALE: i64 = 4;
 /// A walk that takes longer hands out what it has.
 const WALK_TIME: Duration = Duration::from_millis(500);
 /// A step along the indexes of many grants looks at this many of each at least.
@@ -112,14 +114,16 @@ impl List<'_> {
         let end = Instant::now() + WALK_TIME;
         let mut text_days = TextDays::of(client, self.filter).await?;
         let mut rows: Vec<Query> = Vec::new();
+        let mut scale = 1;
         loop {
             let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
             let (found, boundary) = match text_days.next(after, self.order) {
                 Some(day) => self.read_day(client, &mut text_days, day, missing).await?,
                 None => {
-                    let boundary = self.step_end(client, after).await?;
+                    let boundary = self.step_end(client, after, scale).await?;
                     let found = self.read(client, after, boundary, missing).await?;
-                    text_days.step_found(found.len());
+                    text_days.step_found(found.len(), scale);
+                    scale = (scale * 2).min(MAX_STEP_SCALE);
                     (found, boundary)
                 }
             };
@@ -146,8 +150,9 @@ impl List<'_> {
         &self,
         client: &UsedClient,
         after: Option<Uuid>,
+        scale: i64,
     ) -> Result<Option<Uuid>, StoreError> {
-        let (text, conditions) = self.step_end_text(after);
+        let (text, conditions) = self.step_end_text(after, scale);
         let statement = client.prepare(&text).await?;
         let row = client
             .query_opt(&statement, &conditions.parameters())
@@ -170,11 +175,11 @@ impl List<'_> {
         rows.iter().map(query).collect()
     }
 
-    pub(super) fn step_end_text(&self, after: Option<Uuid>) -> (String, Conditions) {
+    pub(super) fn step_end_text(&self, after: Option<Uuid>, scale: i64) -> (String, Conditions) {
         let mut conditions = Conditions::default();
         self.driver.add_to(&mut conditions);
         self.add_bounds(&mut conditions, after, None);
-        let step_rows = self.step_rows();
+        let step_rows = self.step_rows() * scale;
         let limit = conditions.place(step_rows + 1);
         let source = self.source("q.id", &mut conditions, &limit);
         let offset = conditions.place(step_rows);

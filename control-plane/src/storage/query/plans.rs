@@ -88,7 +88,7 @@ impl Record {
                 order,
             };
             let client = self.storage.client().await.unwrap();
-            let (text, conditions) = list.step_end_text(None);
+            let (text, conditions) = list.step_end_text(None, 1);
             let row = client.query_opt(&text, &conditions.parameters()).await;
             // Where the index does not decide, a page looks at no more than a step of it.
             let boundary = match filter.is_decided_by(&list.driver) {
@@ -264,7 +264,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
         text_days.next(midnight, Order::Newest).is_none(),
         "a step of the walk comes first"
     );
-    text_days.step_found(0);
+    text_days.step_found(0, 1);
     let day = text_days.next(midnight, Order::Newest).unwrap();
     let (text, conditions) = list.day_text(&day);
     let explain = format!("explain (analyze, format json) {text}");
@@ -272,7 +272,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     let plan: Value = row.unwrap().get(0);
     let plan = &plan[0]["Plan"];
     assert!(rows_looked_at(plan) < 10.0, "{plan:#}");
-    text_days.step_found(STATEMENTS_OF_A_DAY);
+    text_days.step_found(STATEMENTS_OF_A_DAY, 1);
     assert!(
         text_days.next(midnight, Order::Newest).is_none(),
         "a common text is walked"
@@ -286,7 +286,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     let read = list.read_day(&client, &mut text_days, day, 101).await;
     let (rows, next) = read.unwrap();
     assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
-    text_days.step_found(0);
+    text_days.step_found(0, 1);
     assert!(
         text_days.next(midnight, Order::Newest).is_none(),
         "the day is walked"

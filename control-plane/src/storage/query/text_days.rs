@@ -18,7 +18,7 @@ use crate::storage::text_index::{can_search, indexed_days};
 use crate::storage::{StoreError, column};
 
 /// A step of a walk that finds fewer than so many is followed by whole days: one in 400.
-const FEW_IN_A_STEP: usize = 50;
+const FEW_IN_A_STEP: i64 = 50;
 /// A day in which more statements have the text is walked: they would all be looked at for one page.
 const MAX_OF_A_DAY: i64 = 5_000;
 
@@ -51,9 +51,9 @@ impl TextDays {
         })
     }
 
-    /// Takes note of what a step of the walk found.
-    pub(super) fn step_found(&mut self, found: usize) {
-        self.is_rare = found < FEW_IN_A_STEP;
+    /// Takes note of what a step of the walk found that was `scale` times as long as the first.
+    pub(super) fn step_found(&mut self, found: usize, scale: i64) {
+        self.is_rare = i64::try_from(found).is_ok_and(|found| found < FEW_IN_A_STEP * scale);
     }
 
     /// The day to be read next, behind `after`. If there is none, the walk is to go on by a step.

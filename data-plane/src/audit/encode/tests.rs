@@ -9,7 +9,7 @@ fn read(event: &impl Encode) -> Event {
     let mut out = Vec::new();
     event.put(&mut out);
     let batch = v1::RecordBatch::decode(out.as_slice()).unwrap();
-    batch.records.into_iter().next().unwrap().event.unwrap()
+    batch.decoded().unwrap().remove(0).event.unwrap()
 }
 
 const ID: Uuid = Uuid::from_u128(1);

@@ -71,7 +71,8 @@ const ALL: BatchLimit = BatchLimit {
 
 fn decode(batch: &Batch) -> Vec<v1::Record> {
     let bytes = batch.records.concat();
-    v1::RecordBatch::decode(bytes.as_slice()).unwrap().records
+    let batch = v1::RecordBatch::decode(bytes.as_slice()).unwrap();
+    batch.decoded().unwrap()
 }
 
 fn push(outbox: &Outbox, bytes: usize) -> u64 {

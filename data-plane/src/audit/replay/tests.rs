@@ -64,14 +64,14 @@ impl Dead {
 
 fn ids(batch: &Batch) -> Vec<u128> {
     let bytes = batch.records.concat();
-    let records = v1::RecordBatch::decode(bytes.as_slice()).unwrap().records;
+    let batch = v1::RecordBatch::decode(bytes.as_slice()).unwrap();
     let id = |record: v1::Record| match record.event {
         Some(Event::StatementStarted(started)) => {
             Uuid::from_slice(&started.query_id).unwrap().as_u128()
         }
         _ => panic!("a start was expected"),
     };
-    records.into_iter().map(id).collect()
+    batch.decoded().unwrap().into_iter().map(id).collect()
 }
 
 #[test]

@@ -341,7 +341,9 @@ impl Service {
         let before = state.committed.get(run).copied().unwrap_or(0);
         assert!(batch.first_sequence <= before + 1, "records are missing");
         let known = usize::try_from(before + 1 - batch.first_sequence).unwrap();
-        state.records.extend(batch.records.into_iter().skip(known));
+        state
+            .records
+            .extend(batch.decoded().unwrap().into_iter().skip(known));
         let committed = before.max(batch.last_sequence);
         state.committed.insert(run.to_vec(), committed);
         committed

@@ -1569,24 +1569,13 @@ pub mod publish_request {
         #[prost(message, tag = "1")]
         Hello(super::PublishHello),
         #[prost(message, tag = "2")]
-        Batch(super::RecordBatch),
+        Batch(crate::records::RecordBatch),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishHello {
     #[prost(bytes = "vec", tag = "1")]
     pub run_id: ::prost::alloc::vec::Vec<u8>,
-}
-/// Records of one run in order, without gaps. What lies at or before the committed sequence is skipped; a gap ends the
-/// stream with FAILED_PRECONDITION.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RecordBatch {
-    #[prost(uint64, tag = "1")]
-    pub first_sequence: u64,
-    #[prost(uint64, tag = "2")]
-    pub last_sequence: u64,
-    #[prost(message, repeated, tag = "3")]
-    pub records: ::prost::alloc::vec::Vec<Record>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishResponse {
