@@ -3,7 +3,7 @@
 //! What storage refuses for its content it would refuse again for ever. Such a batch is stored record by record; those
 //! that are refused are named in an audit event, their sessions are marked incomplete, and the run goes on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pglens_core::{QueryId, RunId, SessionId};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::seal::SealedBatch;
 use super::sums::sums;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::record::{
-    NewChunk, NewStatement, PackedChunk, cursor_move_in_txn, rows_copy_in_txn,
+    Begun, NewChunk, NewStatement, PackedChunk, cursor_move_in_txn, rows_copy_in_txn,
     statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
@@ -95,19 +95,21 @@ async fn attempt(
         }
     };
 
-    let ended: Vec<QueryId> = ended.into_iter().collect();
     let whole = statements
         .iter()
         .filter(|new| new.statement.end.is_some())
         .map(|new| new.statement.id);
-    let told: Vec<Uuid> = whole.chain(ended.iter().copied()).map(|id| id.0).collect();
-    let sums = sums(&statements);
+    let told: Vec<Uuid> = whole.chain(ended.keys().copied()).map(|id| id.0).collect();
+    let begun = ends
+        .iter()
+        .filter_map(|end| Some((*end, ended.get(&end.id)?)));
+    let sums = sums(&statements, begun);
     let stored = statements.iter().map(|new| &new.statement);
     let counts = count_sessions(stored, ends, &refused);
     together(
         together(
             rows_copy_in_txn(&txn, &chunks, blocks),
-            stats::add_in_txn(&txn, &sums, &ended),
+            stats::add_in_txn(&txn, &sums),
         ),
         together(
             feed::statements_queue_in_txn(&txn, &told),
@@ -125,14 +127,17 @@ async fn attempt(
     })
 }
 
+/// A statement, and the session that it runs in or is said to.
+type OfSession = (QueryId, SessionId);
+
 /// What is in the record now.
 struct Added<'a> {
     /// New ones.
     statements: Vec<&'a NewStatement>,
     /// Those of earlier batches that have ended now.
-    ended: HashSet<QueryId>,
+    ended: HashMap<QueryId, Begun>,
     /// Those whose rows can be stored.
-    known: HashSet<QueryId>,
+    known: HashSet<OfSession>,
 }
 
 /// Adds statements and ends, and finds out whose rows can be stored, together.
@@ -141,7 +146,7 @@ async fn add_all<'a>(
     batch: &'a SealedBatch,
 ) -> Result<Added<'a>, StoreError> {
     let statements: Vec<&NewStatement> = batch.statements.iter().collect();
-    let (own, others) = with_rows(&batch.chunks, &statements);
+    let (own, others) = with_rows(batch, &statements);
     let (((), ended), mut known) = together(
         together(
             statements_copy_in_txn(txn, &statements),
@@ -151,6 +156,7 @@ async fn add_all<'a>(
     )
     .await?;
     known.extend(own);
+    known.extend(ended.iter().map(|(id, begun)| (*id, begun.session_id)));
     Ok(Added {
         statements,
         ended,
@@ -183,9 +189,10 @@ async fn add_each<'a>(
         }
     }
     let ended = statements_end_in_txn(txn, &batch.ends).await?;
-    let (_own, others) = with_rows(&batch.chunks, &statements);
+    let (_own, others) = with_rows(batch, &statements);
     let mut known = statements_known_in_txn(txn, &others).await?;
-    known.extend(statements.iter().map(|new| new.statement.id));
+    known.extend(ids_of(&statements));
+    known.extend(ended.iter().map(|(id, begun)| (*id, begun.session_id)));
     Ok(Added {
         statements,
         ended,
@@ -193,35 +200,42 @@ async fn add_each<'a>(
     })
 }
 
-/// The statements that have rows in `chunks`: those among `added`, and the others with the sessions they are said to be of.
-/// Merging has seen to it that chunks of the batch's own statements name the right session.
-fn with_rows(
-    chunks: &[NewChunk],
-    added: &[&NewStatement],
-) -> (Vec<QueryId>, Vec<(QueryId, SessionId)>) {
+/// The statements that have rows outside of blocks: those among `added`, and the others with the sessions they are said to
+/// be of, if storage has to be asked for them; those that end in the batch it tells of anyway. Merging has seen to it that
+/// chunks of the batch's own statements name the right session.
+fn with_rows(batch: &SealedBatch, added: &[&NewStatement]) -> (Vec<OfSession>, Vec<OfSession>) {
     // Most rows are in blocks.
-    if chunks.is_empty() {
+    if batch.chunks.is_empty() {
         return Default::default();
     }
-    let mut others: HashSet<(QueryId, SessionId)> = chunks
+    let mut others: HashSet<OfSession> = batch
+        .chunks
         .iter()
         .map(|new| (new.chunk.id, new.chunk.session_id))
         .collect();
-    let ids = added
+    for end in &batch.ends {
+        others.remove(&(end.id, end.session_id));
+    }
+    let own = ids_of(added).filter(|id| others.remove(id)).collect();
+    (own, others.into_iter().collect())
+}
+
+fn ids_of(statements: &[&NewStatement]) -> impl Iterator<Item = OfSession> {
+    statements
         .iter()
-        .map(|new| (new.statement.id, new.statement.session_id));
-    let own = ids.filter(|id| others.remove(id)).map(|(id, _)| id);
-    (own.collect(), others.into_iter().collect())
+        .map(|new| (new.statement.id, new.statement.session_id))
 }
 
 /// The ends that were stored; the others are refused.
 fn ends_of<'a>(
     batch: &'a SealedBatch,
-    ended: &HashSet<QueryId>,
+    ended: &HashMap<QueryId, Begun>,
     refused: &mut Vec<RefusedRecord>,
 ) -> Vec<&'a StatementEnd> {
-    let (ends, without_start): (Vec<_>, Vec<_>) =
-        batch.ends.iter().partition(|end| ended.contains(&end.id));
+    let (ends, without_start): (Vec<_>, Vec<_>) = batch.ends.iter().partition(|end| {
+        let begun = ended.get(&end.id);
+        begun.is_some_and(|begun| begun.session_id == end.session_id)
+    });
     refused.extend(without_start.into_iter().map(|end| {
         let position = position(
             end.record,
@@ -240,13 +254,13 @@ fn ends_of<'a>(
 /// The chunks of rows that can be stored; the others are refused.
 fn chunks_of<'a>(
     batch: &'a SealedBatch,
-    known: &HashSet<QueryId>,
+    known: &HashSet<OfSession>,
     refused: &mut Vec<RefusedRecord>,
 ) -> Vec<&'a NewChunk> {
     let (chunks, unknown): (Vec<_>, Vec<_>) = batch
         .chunks
         .iter()
-        .partition(|new| known.contains(&new.chunk.id));
+        .partition(|new| known.contains(&(new.chunk.id, new.chunk.session_id)));
     let refusals = unknown.into_iter().map(chunk_position);
     refused.extend(refusals.map(|position| refusal(position, NO_STATEMENT)));
     chunks
@@ -257,12 +271,12 @@ async fn add_each_rows(
     txn: &mut Transaction<'_>,
     batch: &SealedBatch,
     chunks: &[&NewChunk],
-    known: &HashSet<QueryId>,
+    known: &HashSet<OfSession>,
     refused: &mut Vec<RefusedRecord>,
 ) -> Result<(), StoreError> {
     // Rows of statements that were refused stay in their block, where nothing leads to them.
     for packed in batch.blocks.iter().flat_map(|block| &block.packed) {
-        if !known.contains(&packed.id) {
+        if !known.contains(&(packed.id, packed.session_id)) {
             refused.push(refusal(packed_position(packed), NO_STATEMENT));
         }
     }

@@ -1,48 +1,88 @@
 //! What a batch adds to the sums of what ran, by minute, user, database and fingerprint.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use pglens_core::QueryId;
 
 use super::Map;
-use crate::storage::record::NewStatement;
+use super::record::StatementEnd;
+use crate::storage::record::{Begun, NewStatement};
 use crate::storage::stats::Delta;
 
 /// Fingerprints of a batch that are kept apart; the rest is summed up without one. More would make a batch of statements
 /// that are all different as long as its statements.
 const MAX_FINGERPRINTS: usize = 128;
 
-/// The sums of statements that begin in a batch. Those that end in it as well are summed up whole; the ends of others are
-/// summed up by storage, which knows them.
+/// The sums of a batch: of the statements that begin in it, with their ends if those are in it as well, and of the ends
+/// of statements that were counted when they began.
 #[must_use]
-pub fn sums(statements: &[&NewStatement]) -> Vec<Delta> {
-    let mut sums: Map<(DateTime<Utc>, i64, i64, &str), Delta> = Map::default();
-    for new in statements {
-        let statement = &new.statement;
-        let (user_id, database_id) = (new.scope.user_id.0, new.scope.database_id.0);
-        let minute = minute_of(statement.started_at);
-        let key = (minute, user_id, database_id, &*statement.fingerprint);
-        let delta = sums.entry(key).or_insert_with(|| Delta {
-            minute,
-            user_id,
-            database_id,
-            fingerprint: statement.fingerprint.to_string(),
-            example: statement.id.0,
-            ..Delta::default()
-        });
+pub fn sums<'a>(
+    statements: &[&NewStatement],
+    ends: impl IntoIterator<Item = (&'a StatementEnd, &'a Begun)>,
+) -> Vec<Delta> {
+    let mut sums = Sums::default();
+    for NewStatement {
+        statement, scope, ..
+    } in statements
+    {
+        let delta = sums.of(
+            (scope.user_id.0, scope.database_id.0),
+            statement.started_at,
+            &statement.fingerprint,
+            statement.id,
+        );
         delta.statements += 1;
         if let Some(end) = &statement.end {
-            let refused = !end.refusal.is_empty();
-            delta.refusals += i64::from(refused);
-            delta.errors += i64::from(!refused && !end.sqlstate.is_empty());
-            delta.rows = delta.rows.saturating_add(end.row_count);
-            delta.bytes_in = delta.bytes_in.saturating_add(end.bytes_in);
-            delta.bytes_out = delta.bytes_out.saturating_add(end.bytes_out);
-            delta.duration_us = delta.duration_us.saturating_add(end.duration_us);
+            add_end(delta, end);
         }
     }
-    let mut deltas: Vec<Delta> = sums.into_values().collect();
+    for (end, begun) in ends {
+        let delta = sums.of(
+            (begun.user_id, begun.database_id),
+            begun.started_at,
+            &begun.fingerprint,
+            end.id,
+        );
+        add_end(delta, end);
+    }
+    let mut deltas: Vec<Delta> = sums.0.into_values().collect();
     deltas.sort_by_key(|delta| std::cmp::Reverse(delta.statements));
     fold_rest(&mut deltas);
     deltas
+}
+
+/// By minute, user, database and fingerprint.
+#[derive(Default)]
+struct Sums<'a>(Map<(DateTime<Utc>, i64, i64, &'a str), Delta>);
+
+impl<'a> Sums<'a> {
+    fn of(
+        &mut self,
+        (user_id, database_id): (i64, i64),
+        started_at: DateTime<Utc>,
+        fingerprint: &'a str,
+        example: QueryId,
+    ) -> &mut Delta {
+        let minute = minute_of(started_at);
+        let key = (minute, user_id, database_id, fingerprint);
+        self.0.entry(key).or_insert_with(|| Delta {
+            minute,
+            user_id,
+            database_id,
+            fingerprint: fingerprint.to_owned(),
+            example: example.0,
+            ..Delta::default()
+        })
+    }
+}
+
+fn add_end(delta: &mut Delta, end: &StatementEnd) {
+    let refused = !end.refusal.is_empty();
+    delta.refusals += i64::from(refused);
+    delta.errors += i64::from(!refused && !end.sqlstate.is_empty());
+    delta.rows = delta.rows.saturating_add(end.row_count);
+    delta.bytes_in = delta.bytes_in.saturating_add(end.bytes_in);
+    delta.bytes_out = delta.bytes_out.saturating_add(end.bytes_out);
+    delta.duration_us = delta.duration_us.saturating_add(end.duration_us);
 }
 
 /// Adds up those beyond [`MAX_FINGERPRINTS`] by minute, user and database.

@@ -1,8 +1,8 @@
 //! Takes records in: everything a batch changes, in the transaction that moves its run's cursor.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use pglens_core::{QueryId, RunId, SessionId};
 use postgres_types::ToSql;
 use uuid::Uuid;
@@ -46,9 +46,9 @@ const END_STATEMENTS: &str = "update queries q set duration_us = e.duration_us, 
           result_digest, outcome_unknown) \
      where q.id = e.id and q.connection_id = e.session_id and q.duration_us is null \
        and q.id between $19 and $20 \
-     returning q.id";
+     returning q.id, q.connection_id, q.user_id, q.database_id, q.fingerprint, q.started_at";
 
-const KNOWN_STATEMENTS: &str = "select q.id from unnest($1::uuid[], $2::uuid[]) e (id, session_id) \
+const KNOWN_STATEMENTS: &str = "select q.id, q.connection_id from unnest($1::uuid[], $2::uuid[]) e (id, session_id) \
      join queries q on q.id = e.id and q.connection_id = e.session_id where q.id between $3 and $4";
 
 /// A statement with what its row needs besides.
@@ -221,6 +221,21 @@ pub async fn rows_copy_in_txn(
     rows.send(txn, &copy).await
 }
 
+/// What is known of a statement since it began.
+#[derive(Debug)]
+pub struct Begun {
+    /// The session it runs in.
+    pub session_id: SessionId,
+    /// Whose it is.
+    pub user_id: i64,
+    /// Where it runs.
+    pub database_id: i64,
+    /// Equal for statements that differ in constants only.
+    pub fingerprint: String,
+    /// By the proxy's clock.
+    pub started_at: DateTime<Utc>,
+}
+
 /// Ends statements that are stored, and returns those that were found running in the session named.
 ///
 /// # Errors
@@ -228,9 +243,9 @@ pub async fn rows_copy_in_txn(
 pub async fn statements_end_in_txn(
     txn: &Transaction<'_>,
     ends: &[StatementEnd],
-) -> Result<HashSet<QueryId>, StoreError> {
+) -> Result<HashMap<QueryId, Begun>, StoreError> {
     let Some((lowest, highest)) = bounds(ends.iter().map(|end| end.id)) else {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     };
     fn all<'a, T>(ends: &'a [StatementEnd], value: impl Fn(&'a StatementEnd) -> T) -> Vec<T> {
         ends.iter().map(value).collect()
@@ -260,7 +275,16 @@ pub async fn statements_end_in_txn(
     ];
     let rows = txn.query(&statement, &parameters).await?;
     rows.iter()
-        .map(|row| column(row, "id").map(QueryId))
+        .map(|row| {
+            let begun = Begun {
+                session_id: SessionId(column(row, "connection_id")?),
+                user_id: column(row, "user_id")?,
+                database_id: column(row, "database_id")?,
+                fingerprint: column(row, "fingerprint")?,
+                started_at: column(row, "started_at")?,
+            };
+            Ok((QueryId(column(row, "id")?), begun))
+        })
         .collect()
 }
 
@@ -271,7 +295,7 @@ pub async fn statements_end_in_txn(
 pub async fn statements_known_in_txn(
     txn: &Transaction<'_>,
     statements: &[(QueryId, SessionId)],
-) -> Result<HashSet<QueryId>, StoreError> {
+) -> Result<HashSet<(QueryId, SessionId)>, StoreError> {
     let Some((lowest, highest)) = bounds(statements.iter().map(|(id, _)| *id)) else {
         return Ok(HashSet::new());
     };
@@ -285,7 +309,10 @@ pub async fn statements_known_in_txn(
         .query(&statement, &[&ids, &sessions, &lowest, &highest])
         .await?;
     rows.iter()
-        .map(|row| column(row, "id").map(QueryId))
+        .map(|row| {
+            let session_id = SessionId(column(row, "connection_id")?);
+            Ok((QueryId(column(row, "id")?), session_id))
+        })
         .collect()
 }
 

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use pglens_core::QueryId;
 use postgres_types::ToSql;
 use uuid::Uuid;
 
-use crate::storage::{Storage, StoreError, Transaction, column, together};
+use crate::storage::{Storage, StoreError, Transaction, column};
 
 /// Any number that nobody else locks: "stats" in ASCII.
 const LOCK: i64 = 0x73_7461_7473;
@@ -16,14 +15,6 @@ const ADD: &str = "insert into stats_deltas (minute, user_id, database_id, finge
        refusals, rows, bytes_in, bytes_out, duration_us) \
      select * from unnest($1::timestamptz[], $2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::bigint[], \
        $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])";
-
-/// Statements that were counted when they began; what their end brought is added. The bounds leave out other days.
-const ADD_ENDED: &str = "insert into stats_deltas (minute, user_id, database_id, fingerprint, statements, errors, \
-       refusals, rows, bytes_in, bytes_out, duration_us) \
-     select date_trunc('minute', started_at, 'UTC'), user_id, database_id, fingerprint, 0, \
-       count(*) filter (where sqlstate <> '' and refusal = ''), count(*) filter (where refusal <> ''), \
-       sum(row_count), sum(bytes_in), sum(bytes_out), coalesce(sum(duration_us), 0) \
-     from queries where id = any($1) and id between $2 and $3 group by 1, 2, 3, 4";
 
 /// The columns that are summed.
 macro_rules! summed {
@@ -160,20 +151,11 @@ impl Delta {
     }
 }
 
-/// Adds a batch's sums, and what the ends of statements of earlier batches bring, once those ends are stored.
+/// Adds a batch's sums.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub async fn add_in_txn(
-    txn: &Transaction<'_>,
-    deltas: &[Delta],
-    ended: &[QueryId],
-) -> Result<(), StoreError> {
-    together(add_deltas(txn, deltas), add_ended(txn, ended)).await?;
-    Ok(())
-}
-
-async fn add_deltas(txn: &Transaction<'_>, deltas: &[Delta]) -> Result<(), StoreError> {
+pub async fn add_in_txn(txn: &Transaction<'_>, deltas: &[Delta]) -> Result<(), StoreError> {
     fn all<'a, T>(deltas: &'a [Delta], value: impl Fn(&'a Delta) -> T) -> Vec<T> {
         deltas.iter().map(value).collect()
     }
@@ -196,16 +178,6 @@ async fn add_deltas(txn: &Transaction<'_>, deltas: &[Delta]) -> Result<(), Store
         &all(deltas, |delta| delta.duration_us),
     ];
     txn.execute(&statement, &parameters).await?;
-    Ok(())
-}
-
-async fn add_ended(txn: &Transaction<'_>, ended: &[QueryId]) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = ended.iter().map(|id| id.0).collect();
-    let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
-        return Ok(());
-    };
-    let statement = txn.prepare_cached(ADD_ENDED).await?;
-    txn.execute(&statement, &[&ids, lowest, highest]).await?;
     Ok(())
 }
 
