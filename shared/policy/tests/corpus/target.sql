@@ -134,7 +134,9 @@ create function proof.world() returns text language sql volatile security define
         (select md5(string_agg(f::text, '|')) from pg_file_settings f where sourcefile ~ 'auto'),
         (select count(*) from pg_locks where locktype = 'advisory'),
         (select count(*) from pg_locks where database = (select oid from pg_database where datname = current_database())
-            and mode ~ 'RowShare|Exclusive|^ShareLock' and locktype in ('relation', 'tuple') and pid <> pg_backend_pid()),
+            and mode ~ 'RowShare|Exclusive|^ShareLock' and locktype in ('relation', 'tuple') and pid <> pg_backend_pid()
+            -- The server's own housekeeping, when it happens to come by.
+            and pid not in (select pid from pg_stat_activity where backend_type = 'autovacuum worker')),
         (select coalesce(stats_reset::text, '') from pg_stat_database where datname = current_database()),
         (select stats_reset::text from pg_stat_bgwriter), (select stats_reset::text from pg_stat_archiver),
         (select pg_walfile_name(pg_current_wal_insert_lsn())), (select pg_conf_load_time()::text)
