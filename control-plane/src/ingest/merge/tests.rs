@@ -3,6 +3,8 @@
 use super::*;
 use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use uuid::Uuid;
 
 fn record(event: Event) -> v1::Record {
@@ -183,4 +185,45 @@ fn sessions_are_counted() {
 fn what_storage_cannot_hold_is_replaced() {
     let merged = merge_all(vec![started(1, 9, "select '\0'")]);
     assert_eq!(merged.statements[0].sql, "select '␀'");
+}
+
+/// Records that were taken, as rows or as parts of one.
+fn taken(merged: &Merged) -> usize {
+    let parts =
+        |statement: &Statement| 1 + statement.rows.len() + usize::from(statement.end.is_some());
+    merged.statements.iter().map(parts).sum::<usize>()
+        + merged.ends.len()
+        + merged.chunks.len()
+        + merged.session_ends.len()
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_every_record_is_taken_or_refused(
+        changes in vec((any::<usize>(), any::<usize>(), any::<u8>()), 0..8),
+        noise in vec(any::<u8>(), 0..64),
+    ) {
+        let whole = [
+            started(1, 9, "select 1"),
+            rows(1, 9, 0),
+            ended(1, 9, 1),
+            started(2, 9, "select 2"),
+            ended(3, 8, 1),
+            session_ended(9),
+        ];
+        let mut records = v1::RecordBatch::new(1, &whole).records;
+        for (record, place, byte) in changes {
+            let index = record % records.len();
+            let mut bytes = records[index].to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            records[index] = bytes.into();
+        }
+        records.push(noise.into());
+        let count = records.len();
+        let mut merged = merge(1, records);
+        prop_assert_eq!(taken(&merged) + merged.refused.len(), count);
+        merged.refuse_strangers(|session_id| session_id == SessionId(Uuid::from_u128(9)));
+        prop_assert_eq!(taken(&merged) + merged.refused.len(), count);
+    }
 }
