@@ -69,16 +69,17 @@ pub fn merge(first_sequence: u64, records: Vec<Bytes>) -> Merged {
         chunks: HashSet::with_hasher(RandomState::default()),
     };
     for (number, message) in (first_sequence..).zip(records) {
-        match Record::read(number, message) {
-            Err(invalid) => merged.refused.push(RefusedRecord {
-                position: Position {
+        match Record::read(number, message.clone()) {
+            Err(invalid) => {
+                // That something of it is missing is said of its session, if it can be told.
+                let position = Position {
                     record: number,
                     kind: RecordKind::Unreadable,
-                    session_id: None,
+                    session_id: Record::whose(message),
                     query_id: None,
-                },
-                reason: invalid.to_string(),
-            }),
+                };
+                merged.refuse(position, invalid.to_string());
+            }
             Ok(record) => merged.add(record, &mut seen),
         }
     }

@@ -167,6 +167,18 @@ impl Record {
         }
     }
 
+    /// The session that `message` names, if so much of it can be read.
+    #[must_use]
+    pub fn whose(message: Bytes) -> Option<SessionId> {
+        let session = match encoded::Record::decode(message).ok()?.event? {
+            Event::StatementStarted(started) => started.session_id,
+            Event::RowsCaptured(rows) => rows.session_id,
+            Event::StatementEnded(ended) => ended.session_id,
+            Event::SessionEnded(ended) => ended.session_id,
+        };
+        session_id(&session).ok()
+    }
+
     /// The session it belongs to.
     #[must_use]
     pub fn session_id(&self) -> SessionId {

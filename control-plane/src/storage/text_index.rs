@@ -48,7 +48,7 @@ pub enum TextIndexes {
 }
 
 impl Storage {
-    /// Builds the text indexes of the days before `today`, the last day first. Takes seconds for every million
+    /// Builds the text indexes of the days before `today`, the last day first. Takes half a minute for a million
     /// statements, and a connection of its own; to stop it is safe at any time.
     ///
     /// # Errors
@@ -130,8 +130,8 @@ pub(super) async fn indexed_days(client: &UsedClient) -> Result<BTreeSet<NaiveDa
 /// Whether an index of trigrams narrows a search for `text`: three letters or digits in a row make one. Others than
 /// those of ASCII are letters in some databases only.
 pub(super) fn can_search(text: &str) -> bool {
-    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
-    words.into_iter().any(|word| word.len() >= 3)
+    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words.any(|word| word.len() >= 3)
 }
 
 #[cfg(test)]

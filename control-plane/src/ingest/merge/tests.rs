@@ -1,10 +1,12 @@
 //! Cases of merging: what becomes one row, what is refused and by which words.
 
+use super::super::encoded;
 use super::*;
 use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message;
 use uuid::Uuid;
 
 fn record(event: Event) -> v1::Record {
@@ -151,6 +153,26 @@ fn what_cannot_be_read_is_refused_alone() {
     let merged = merge(1, records);
     assert_eq!((merged.statements.len(), merged.refused.len()), (1, 1));
     assert!(reasons(&merged)[0].1.starts_with("field records: "));
+    assert_eq!(merged.refused[0].position.session_id, None);
+}
+
+#[test]
+fn the_session_of_what_cannot_be_kept_is_said_to_lack_it() {
+    let event = encoded::Event::StatementStarted(encoded::StatementStarted {
+        query_id: Uuid::from_u128(1).as_bytes().to_vec().into(),
+        session_id: Uuid::from_u128(9).as_bytes().to_vec().into(),
+        sql: Bytes::from_static(b"select '\xff'"),
+        ..Default::default()
+    });
+    let record = encoded::Record { event: Some(event) };
+    let merged = merge(1, vec![record.encode_to_vec().into()]);
+    assert_eq!(reasons(&merged), [(1, "field sql: is not UTF-8")]);
+    let counts = count_sessions(&merged.statements, &merged.ends, &merged.refused);
+    let refused: Vec<_> = counts
+        .iter()
+        .map(|(id, of)| (id.0.as_u128(), of.refused))
+        .collect();
+    assert_eq!(refused, [(9, 1)]);
 }
 
 #[test]
