@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pglens_core::{AuditLevel, RunId, Secret, SessionId};
+use pglens_policy::LazyFingerprint;
 use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
@@ -78,7 +79,7 @@ fn start(session: &mut Recorder, text: &Arc<str>) {
         text: Arc::clone(text),
         range: 0..text.len(),
         kind: "SELECT",
-        fingerprint: None,
+        fingerprint: LazyFingerprint::default(),
         parameters: Parameters::default(),
         bytes_in: text.len() as u64,
     };

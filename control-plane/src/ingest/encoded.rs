@@ -119,6 +119,8 @@ pub(super) struct StatementEnded {
     pub(super) transaction_status: Bytes,
     #[prost(bool, tag = "18")]
     pub(super) outcome_unknown: bool,
+    #[prost(bytes = "bytes", tag = "19")]
+    pub(super) fingerprint: Bytes,
 }
 
 /// `Column`.
@@ -226,6 +228,7 @@ mod tests {
             result_digest: b"16".to_vec(),
             transaction_status: "17".to_owned(),
             outcome_unknown: true,
+            fingerprint: "19".to_owned(),
         }
     }
 

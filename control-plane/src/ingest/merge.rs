@@ -110,7 +110,7 @@ impl Merged {
                     Some(start) if start.end.is_some() => {
                         self.refuse(position, "the statement ended twice");
                     }
-                    Some(start) => start.end = Some(end),
+                    Some(start) => start.end_with(end),
                 }
             }
             Record::Rows(chunk) => {

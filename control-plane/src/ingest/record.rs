@@ -46,6 +46,16 @@ pub struct Statement {
     pub end: Option<StatementEnd>,
 }
 
+impl Statement {
+    /// Notes its end, which came in the same batch.
+    pub fn end_with(&mut self, end: StatementEnd) {
+        if self.fingerprint.is_empty() {
+            self.fingerprint.clone_from(&end.fingerprint);
+        }
+        self.end = Some(end);
+    }
+}
+
 /// The end of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatementEnd {
@@ -87,6 +97,8 @@ pub struct StatementEnd {
     pub transaction_status: ByteString,
     /// The connection broke before it was known.
     pub outcome_unknown: bool,
+    /// The statement's, if its start did not have it.
+    pub fingerprint: ByteString,
 }
 
 /// A chunk of a statement's rows, not yet sealed.
@@ -315,6 +327,7 @@ fn read_ended(record: u64, ended: encoded::StatementEnded) -> Result<StatementEn
         result_digest: Some(ended.result_digest).filter(|digest| !digest.is_empty()),
         transaction_status: word("transaction_status", ended.transaction_status, 1)?,
         outcome_unknown: ended.outcome_unknown,
+        fingerprint: word("fingerprint", ended.fingerprint, WORD_BYTES)?,
     })
 }
 

@@ -36,13 +36,14 @@ pub fn sums<'a>(
         }
     }
     for (end, begun) in ends {
-        let delta = sums.of(
-            (begun.user_id, begun.database_id),
-            begun.started_at,
-            &begun.fingerprint,
-            end.id,
-        );
+        let whose = (begun.user_id, begun.database_id);
+        let delta = sums.of(whose, begun.started_at, &begun.fingerprint, end.id);
         add_end(delta, end);
+        // When it began it was counted without one.
+        if !end.fingerprint.is_empty() {
+            delta.statements += 1;
+            sums.of(whose, begun.started_at, "", end.id).statements -= 1;
+        }
     }
     let mut deltas: Vec<Delta> = sums.0.into_values().collect();
     deltas.sort_by_key(|delta| std::cmp::Reverse(delta.statements));

@@ -37,15 +37,16 @@ const END_STATEMENTS: &str = "update queries q set duration_us = e.duration_us, 
        sqlstate = e.sqlstate, error_message = e.error_message, refusal = e.refusal, \
        transaction_status = e.transaction_status, result_columns = e.result_columns, rows_truncated = e.rows_truncated, \
        captured_rows = e.captured_rows, captured_bytes = e.captured_bytes, result_digest = e.result_digest, \
-       outcome_unknown = e.outcome_unknown \
+       outcome_unknown = e.outcome_unknown, \
+       fingerprint = case e.fingerprint when '' then q.fingerprint else e.fingerprint end \
      from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[], $14::bool[], $15::bigint[], \
-         $16::bigint[], $17::bytea[], $18::bool[]) \
+         $16::bigint[], $17::bytea[], $18::bool[], $19::text[]) \
        e (id, session_id, duration_us, first_row_us, row_count, bytes_in, bytes_out, command_tag, sqlstate, \
           error_message, refusal, transaction_status, result_columns, rows_truncated, captured_rows, captured_bytes, \
-          result_digest, outcome_unknown) \
+          result_digest, outcome_unknown, fingerprint) \
      where q.id = e.id and q.connection_id = e.session_id and q.duration_us is null \
-       and q.id between $19 and $20 \
+       and q.id between $20 and $21 \
      returning q.id, q.connection_id, q.user_id, q.database_id, q.fingerprint, q.started_at";
 
 const KNOWN_STATEMENTS: &str = "select q.id, q.connection_id from unnest($1::uuid[], $2::uuid[]) e (id, session_id) \
@@ -251,7 +252,7 @@ pub async fn statements_end_in_txn(
         ends.iter().map(value).collect()
     }
     let statement = txn.prepare_cached(END_STATEMENTS).await?;
-    let parameters: [&(dyn ToSql + Sync); 20] = [
+    let parameters: [&(dyn ToSql + Sync); 21] = [
         &all(ends, |end| end.id.0),
         &all(ends, |end| end.session_id.0),
         &all(ends, |end| end.duration_us),
@@ -270,6 +271,7 @@ pub async fn statements_end_in_txn(
         &all(ends, |end| end.captured_bytes),
         &all(ends, |end| end.result_digest.as_deref()),
         &all(ends, |end| end.outcome_unknown),
+        &all(ends, |end| &*end.fingerprint),
         &lowest,
         &highest,
     ];

@@ -1,6 +1,7 @@
 //! Numbers about what ran: each statement counts once, whenever its end comes in, and folding changes nothing.
 
 use chrono::{TimeDelta, Utc};
+use pglens_rpc::v1::record::Event;
 use pglens_testkit::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,6 +29,44 @@ fn totals_of(stats: &Value) -> [i64; 6] {
             .map(|bucket| bucket[name].as_i64().unwrap())
             .sum()
     })
+}
+
+/// The fingerprints of `/api/stats`, and how many statements each has.
+async fn fingerprints(scene: &Scene) -> Vec<(String, i64)> {
+    let stats = scene.ok("/api/stats").await;
+    let tops = stats["top_fingerprints"].as_array().unwrap().iter();
+    tops.map(|top| {
+        let name = top["fingerprint"].as_str().unwrap().to_owned();
+        (name, top["statements"].as_i64().unwrap())
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_counts_for_the_fingerprint_that_its_end_brings() {
+    let mut scene = Scene::new().await;
+    let session = scene.session.clone();
+    let [whole, split] = std::array::from_fn(|_| Uuid::now_v7());
+    let unnamed = |query, sequence| {
+        let mut record = started(query, &session, sequence, "select 1");
+        if let Some(Event::StatementStarted(start)) = &mut record.event {
+            start.fingerprint.clear();
+        }
+        record
+    };
+    let named = |query| {
+        ended_with(query, &session, &[], |end| {
+            "abc".clone_into(&mut end.fingerprint);
+        })
+    };
+    let records = vec![unnamed(whole, 1), named(whole), unnamed(split, 2)];
+    scene.publisher.store(records).await;
+    assert_eq!(fingerprints(&scene).await, [("abc".to_owned(), 1)]);
+    scene.publisher.store(vec![named(split)]).await;
+    assert_eq!(fingerprints(&scene).await, [("abc".to_owned(), 2)]);
+    assert_eq!(totals(&scene).await[0], 2);
+    let found = scene.ok("/api/queries?fingerprint=abc").await;
+    assert_eq!(found["queries"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

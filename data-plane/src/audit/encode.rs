@@ -65,6 +65,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) captured_bytes: u64,
     pub(crate) result_digest: Option<[u8; 32]>,
     pub(crate) outcome_unknown: bool,
+    /// If the start did not have it.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// The end of a statement that waited for its transaction status.
@@ -114,9 +116,13 @@ impl Encode for Started<'_> {
         bytes(out, 5, self.kind.as_bytes());
         out.extend_from_slice(self.parameters);
         signed(out, 7, self.started_at_unix_us);
-        if let Some(fingerprint) = self.fingerprint {
-            bytes(out, 8, &hexadecimal(fingerprint.0));
-        }
+        put_fingerprint(out, 8, self.fingerprint);
+    }
+}
+
+fn put_fingerprint(out: &mut Vec<u8>, field: u32, fingerprint: Option<Fingerprint>) {
+    if let Some(fingerprint) = fingerprint {
+        bytes(out, field, &hexadecimal(fingerprint.0));
     }
 }
 
@@ -169,6 +175,7 @@ impl Ended<'_> {
             bytes(out, 16, digest);
         }
         number(out, 18, u64::from(self.outcome_unknown));
+        put_fingerprint(out, 19, self.fingerprint);
     }
 }
 

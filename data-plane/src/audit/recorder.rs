@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use pglens_core::{AuditLevel, SessionId};
+use pglens_policy::Fingerprint;
 use pglens_rpc::v1;
 use uuid::Uuid;
 
@@ -33,9 +34,20 @@ struct Running {
     bytes_out: u64,
     columns: Arc<[v1::Column]>,
     capture: Capture,
+    /// Its start had no fingerprint: its end has.
+    owes_fingerprint: bool,
     /// The result at hand is that of a COPY, whose rows the command tag counts.
     copies: bool,
     place: Promised,
+}
+
+impl Running {
+    /// What its start did not have of it.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let facts = &self.place.facts;
+        self.owes_fingerprint
+            .then(|| facts.fingerprint.make(facts.sql()))?
+    }
 }
 
 /// Totals of the session.
@@ -137,7 +149,7 @@ impl Recorder {
             kind: facts.kind,
             parameters: facts.parameters.fields(),
             started_at_unix_us: now.unix_us,
-            fingerprint: facts.fingerprint,
+            fingerprint: facts.fingerprint.at_hand(),
         }
     }
 
@@ -176,7 +188,12 @@ impl Recorder {
         let announced = place.announced.take();
         let query_id = announced.unwrap_or_else(|| query_id(now));
         let sequence = self.totals.statements;
-        let started = self.started(&place.facts, query_id, sequence, now);
+        let owes_fingerprint = place.facts.fingerprint.is_due();
+        let mut started = self.started(&place.facts, query_id, sequence, now);
+        if owes_fingerprint {
+            // Another session may have made it meanwhile: start and end do not both have it.
+            started.fingerprint = None;
+        }
         let pushed = self.outbox.push(&started);
         self.last_started = pushed.sequence;
         if announced.is_some() {
@@ -194,6 +211,7 @@ impl Recorder {
             bytes_out: 0,
             columns,
             capture: Capture::new(self.limits, std::mem::take(&mut self.rows)),
+            owes_fingerprint,
             copies: false,
             place,
         });
@@ -201,6 +219,16 @@ impl Recorder {
 
     pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Makes the fingerprint of the running statement if its text is the first of its kind: while the target works, and
+    /// not before it does. A statement that ends sooner has its own made then.
+    pub(crate) fn make_fingerprint(&self) {
+        if let Some(running) = &self.running
+            && running.owes_fingerprint
+        {
+            let _kept_in_it = running.fingerprint();
+        }
     }
 
     /// The text of the running statement.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use pglens_policy::Fingerprint;
+use pglens_policy::LazyFingerprint;
 use uuid::Uuid;
 
 use super::{Parameters, Reservation};
@@ -23,7 +23,7 @@ pub(crate) struct StatementFacts {
     pub(crate) text: Arc<str>,
     pub(crate) range: Range<usize>,
     pub(crate) kind: &'static str,
-    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) fingerprint: LazyFingerprint,
     pub(crate) parameters: Parameters,
     /// Bytes the client sent for it.
     pub(crate) bytes_in: u64,

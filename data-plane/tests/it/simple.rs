@@ -16,7 +16,9 @@ async fn psql_select_1_is_answered_and_recorded() {
         (start.sql.as_str(), start.kind.as_str()),
         ("select 1 as one", "SELECT")
     );
-    assert_eq!((start.sequence, start.fingerprint.len()), (1, 16));
+    // The first of its kind has its fingerprint made while it runs.
+    let fingerprints = (start.fingerprint.as_str(), end.fingerprint.len());
+    assert_eq!((start.sequence, fingerprints), (1, ("", 16)));
     assert_eq!((end.command_tag.as_str(), end.row_count), ("SELECT 1", 1));
     assert_eq!(
         (end.sqlstate.as_str(), end.transaction_status.as_str()),

@@ -1,10 +1,10 @@
 //! What a text contains: its statements, and the verdict of the read guard on each.
 
-use std::fmt;
 use std::ops::Range;
 
 use pg_query::protobuf::{Node, RawStmt};
 
+use crate::fingerprint::LazyFingerprint;
 use crate::guard::{self, Uses};
 use crate::kind::{Facts, StatementKind};
 use crate::parser::{self, ParseFailure, Parsed};
@@ -29,7 +29,7 @@ pub struct Statement {
     /// Its kind, as PostgreSQL's command tags name it.
     pub kind: StatementKind,
     /// The same for statements that differ only in constants and formatting.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: LazyFingerprint,
     /// Whether a read grant may run it, as far as its grammar tells: what it uses is still to be judged.
     pub read_verdict: Result<(), Refusal>,
     /// What a catalog has to judge. Filled as far as the read guard looked: to the end, if the verdict is `Ok`.
@@ -40,25 +40,6 @@ pub struct Statement {
     pub is_ddl: bool,
     /// It runs statements that cannot be seen from outside, as DO does.
     pub is_opaque: bool,
-}
-
-/// The number that libpg_query gives to all statements of one shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(pub u64);
-
-impl Fingerprint {
-    /// The same 64 bits, for storage that has no unsigned numbers.
-    #[must_use]
-    pub fn to_i64(self) -> i64 {
-        self.0.cast_signed()
-    }
-}
-
-/// Sixteen hexadecimal digits.
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
 }
 
 impl Analysis {
@@ -101,7 +82,7 @@ fn judge(sql: &str, parsed: Parsed) -> Vec<Statement> {
         fingerprints,
     } = parsed;
     let mut statement_start = 0;
-    let judge_next = |(raw, fingerprint): (&RawStmt, Option<Fingerprint>)| {
+    let judge_next = |(raw, fingerprint): (&RawStmt, LazyFingerprint)| {
         let end = parser::raw_range(raw, sql.len()).end;
         let range = trimmed(sql, statement_start..end);
         statement_start = end;
@@ -117,7 +98,7 @@ fn judge(sql: &str, parsed: Parsed) -> Vec<Statement> {
 fn judge_statement(
     raw: &RawStmt,
     range: Range<usize>,
-    fingerprint: Option<Fingerprint>,
+    fingerprint: LazyFingerprint,
 ) -> Statement {
     let node = raw.stmt.as_deref().and_then(|Node { node }| node.as_ref());
     let facts = node.map_or(Facts::UNKNOWN, Facts::of);
@@ -147,7 +128,7 @@ fn unknown(sql: &str, failure: &ParseFailure) -> Statement {
     Statement {
         range: trimmed(sql, 0..sql.len()),
         kind,
-        fingerprint: None,
+        fingerprint: LazyFingerprint::default(),
         read_verdict: Err(guard::refused_text(failure)),
         uses: Uses::default(),
         is_copy,

@@ -11,6 +11,7 @@
 mod analysis;
 mod cache;
 mod catalog;
+mod fingerprint;
 mod guard;
 mod kind;
 mod parser;
@@ -18,12 +19,13 @@ mod refusal;
 mod shape;
 pub mod startup;
 
-pub use analysis::{Analysis, Fingerprint, Statement, analyze};
+pub use analysis::{Analysis, Statement, analyze};
 pub use cache::{Judged, Rules, VerdictCache};
 pub use catalog::{
     AllowedFunctions, Builder as CatalogBuilder, Catalog, FETCH as CATALOG_QUERY, InvalidFunction,
     InvalidRow,
 };
+pub use fingerprint::{Fingerprint, LazyFingerprint};
 pub use guard::{ControlGuard, FunctionRef, NameRef, Notation, Uses};
 pub use kind::StatementKind;
 pub use parser::{INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS, ParseFailure};

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pg_query::protobuf;
 
-use crate::analysis::Fingerprint;
+use crate::fingerprint::{Fingerprint, LazyFingerprint};
 
 /// Longest text that is analysed. Longer ones are bulk loads: a read grant has no use for them, and a write grant runs
 /// them unseen.
@@ -50,7 +50,7 @@ pub enum ParseFailure {
 /// A parse tree with the fingerprint of each of its statements.
 pub(crate) struct Parsed {
     pub(crate) statements: Vec<protobuf::RawStmt>,
-    pub(crate) fingerprints: Vec<Option<Fingerprint>>,
+    pub(crate) fingerprints: Vec<LazyFingerprint>,
 }
 
 /// Parses `sql` within the bounds above and hands the tree to `judge`, on the thread that has the stack for it.
@@ -83,17 +83,14 @@ fn parse(sql: &str) -> Result<Parsed, ParseFailure> {
         Err(_) => return Err(ParseFailure::Unavailable),
     };
     let statements = tree.stmts;
-    let fingerprint = |text: &str| {
-        pg_query::fingerprint(text, 0, 0)
-            .ok()
-            .map(|found| Fingerprint(found.value))
+    let fingerprint = |raw: &protobuf::RawStmt| {
+        let text = sql.get(raw_range(raw, sql.len()))?;
+        Fingerprint::of(text)
     };
     let fingerprints = match statements.as_slice() {
-        [_] => vec![fingerprint(sql)],
-        many => many
-            .iter()
-            .map(|raw| fingerprint(sql.get(raw_range(raw, sql.len()))?))
-            .collect(),
+        [_] if sql.len() <= INLINE_MAX_BYTES => vec![LazyFingerprint::due()],
+        [_] => vec![Fingerprint::of(sql).into()],
+        many => many.iter().map(|raw| fingerprint(raw).into()).collect(),
     };
     Ok(Parsed {
         statements,

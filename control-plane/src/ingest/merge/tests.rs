@@ -67,6 +67,28 @@ fn reasons(merged: &Merged) -> Vec<(u64, &str)> {
 }
 
 #[test]
+fn a_fingerprint_may_come_with_the_end() {
+    let with = |mut record: v1::Record, said: &str| {
+        match &mut record.event {
+            Some(Event::StatementStarted(start)) => said.clone_into(&mut start.fingerprint),
+            Some(Event::StatementEnded(end)) => said.clone_into(&mut end.fingerprint),
+            _ => {}
+        }
+        record
+    };
+    let merged = merge_all(vec![
+        started(1, 9, "select 1"),
+        with(ended(1, 9, 5), "abc"),
+        with(started(2, 9, "select 2"), "abc"),
+        ended(2, 9, 5),
+        with(ended(3, 9, 5), "abc"),
+    ]);
+    let of_rows = merged.statements.iter().map(|row| &*row.fingerprint);
+    assert_eq!(of_rows.collect::<Vec<_>>(), ["abc", "abc"]);
+    assert_eq!(&*merged.ends[0].fingerprint, "abc");
+}
+
+#[test]
 fn a_start_and_its_end_become_one_row() {
     let merged = merge_all(vec![
         started(1, 9, "select 1"),

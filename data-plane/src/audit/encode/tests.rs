@@ -96,6 +96,7 @@ fn an_end_is_read_as_it_was_written() {
         captured_bytes: 6,
         result_digest: Some([9; 32]),
         outcome_unknown: true,
+        fingerprint: Some(Fingerprint(0x00ab)),
     };
     let mut fields = Vec::new();
     ended.put_fields(&mut fields);
@@ -122,6 +123,7 @@ fn an_end_is_read_as_it_was_written() {
         result_digest: vec![9; 32],
         transaction_status: "T".to_owned(),
         outcome_unknown: true,
+        fingerprint: "00000000000000ab".to_owned(),
     };
     assert_eq!(read(&settled), Event::StatementEnded(expected));
 }

@@ -26,6 +26,7 @@ impl Recorder {
             running.capture.abandon_chunk();
         }
         let result_digest = running.capture.digest();
+        let fingerprint = running.fingerprint();
         let ended = Ended {
             query_id: running.query_id,
             session_id: self.session_id,
@@ -44,6 +45,7 @@ impl Recorder {
             captured_bytes: running.capture.kept_bytes(),
             result_digest,
             outcome_unknown: outcome.unknown,
+            fingerprint,
         };
         self.ended.clear();
         self.ended_as = outcome.metric();

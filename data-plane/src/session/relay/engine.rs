@@ -354,6 +354,11 @@ impl Engine {
         Err(Ending::record_broken())
     }
 
+    /// Does what the record needs and the target does not wait for.
+    pub(crate) fn catch_up(&self) {
+        self.recorder.make_fingerprint();
+    }
+
     /// Writes what was recorded until now. `false`: nothing more may reach the target.
     pub(crate) fn is_recorded(&mut self) -> bool {
         self.recorder.flush() && self.recorder.is_durable()

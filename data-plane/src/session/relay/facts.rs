@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use pglens_policy::{Analysis, StatementKind};
+use pglens_policy::{Analysis, LazyFingerprint, StatementKind};
 use pglens_wire::frontend::{Bind, Formats, FunctionCall, Values};
 use smallvec::{SmallVec, smallvec};
 
@@ -30,7 +30,7 @@ pub(super) fn of_each(
             text: Arc::clone(text),
             range: statement.range.start..statement.range.end + longer_by,
             kind: statement.kind.as_str(),
-            fingerprint: statement.fingerprint,
+            fingerprint: statement.fingerprint.clone(),
             parameters: Parameters::default(),
             bytes_in: 0,
         })
@@ -51,7 +51,7 @@ pub(super) fn whole_of(
     let mut facts = whole(text, analysis, bytes_in);
     if is_free {
         facts.kind = SHOW_GRANT;
-        facts.fingerprint = None;
+        facts.fingerprint = LazyFingerprint::default();
     }
     facts
 }
@@ -71,7 +71,7 @@ pub(super) fn whole(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Stat
             None if analysis.statements.is_empty() => "EMPTY",
             None => "MULTIPLE",
         },
-        fingerprint: only.and_then(|only| only.fingerprint),
+        fingerprint: only.map_or_else(LazyFingerprint::default, |only| only.fingerprint.clone()),
         parameters: Parameters::default(),
         bytes_in,
     }
@@ -155,7 +155,7 @@ pub(super) fn of_sync() -> StatementFacts {
         range: 0..text.len(),
         text,
         kind: "SYNC",
-        fingerprint: None,
+        fingerprint: LazyFingerprint::default(),
         parameters: Parameters::default(),
         bytes_in: 0,
     }
@@ -167,7 +167,7 @@ pub(super) fn of_call(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts 
         range: 0..text.len(),
         text,
         kind: "FUNCTION CALL",
-        fingerprint: None,
+        fingerprint: LazyFingerprint::default(),
         parameters: parameters(call.arguments, call.argument_formats, |_| 0),
         bytes_in,
     }

@@ -175,6 +175,9 @@ impl Relay {
             if self.rounds.gives_way() {
                 break;
             }
+            if turn == Turn::Waits {
+                self.engine.catch_up();
+            }
             let waits = turn == Turn::Waits
                 && self.poll_room(cx).is_pending()
                 && self.poll_study(cx)?.is_pending();

@@ -247,6 +247,19 @@ impl Script {
             .collect()
     }
 
+    /// What start and end of each statement say, in order.
+    fn fingerprints(&self) -> Vec<(String, String)> {
+        let mut said = Vec::new();
+        for event in self.events() {
+            match event {
+                Event::StatementStarted(start) => said.push((start.fingerprint, String::new())),
+                Event::StatementEnded(end) => said.last_mut().unwrap().1 = end.fingerprint,
+                _ => {}
+            }
+        }
+        said
+    }
+
     /// Text, outcome and transaction status of each statement that has ended.
     fn record(&self) -> Vec<(String, String, String)> {
         let mut texts = std::collections::HashMap::new();

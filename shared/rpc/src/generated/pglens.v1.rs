@@ -1620,7 +1620,7 @@ pub struct StatementStarted {
     pub parameters: ::prost::alloc::vec::Vec<Parameter>,
     #[prost(int64, tag = "7")]
     pub started_at_unix_us: i64,
-    /// Hexadecimal; equal for statements that differ in constants only. Empty: not parsed.
+    /// Hexadecimal; equal for statements that differ in constants only. Empty: not parsed, or said when it ends.
     #[prost(string, tag = "8")]
     pub fingerprint: ::prost::alloc::string::String,
 }
@@ -1707,6 +1707,9 @@ pub struct StatementEnded {
     /// The connection broke before the outcome was known.
     #[prost(bool, tag = "18")]
     pub outcome_unknown: bool,
+    /// As in `StatementStarted`, which did not have it.
+    #[prost(string, tag = "19")]
+    pub fingerprint: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Column {

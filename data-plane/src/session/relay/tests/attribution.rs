@@ -1,6 +1,34 @@
 //! Which reply belongs to which statement.
 
 use super::*;
+
+#[test]
+fn each_statement_has_its_fingerprint_once() {
+    let mut script = Setup::default().script();
+    let run = |script: &mut Script, sql: &str| {
+        script.client(&query(sql));
+        script.target(&[complete("SELECT 0"), ready(TransactionStatus::Idle)].concat());
+    };
+    let long = format!("select {} from u", ["a"; 400].join(", "));
+    for sql in ["select a from t", "select a from t", "select b from t", &long] {
+        run(&mut script, sql);
+    }
+    // Its fingerprint is made while the target works, and the next of its kind comes before it ends.
+    script.client(&query("select c from t"));
+    script.engine.catch_up();
+    script.target(&[complete("SELECT 0"), ready(TransactionStatus::Idle)].concat());
+    run(&mut script, "select c from t");
+    let said: Vec<_> = script.fingerprints();
+    let of = |index: usize| said[index].clone();
+    let kinds = ["a", "a", "b", "long", "c", "c"];
+    for (index, (start, end)) in said.iter().enumerate() {
+        let made = kinds[..index].contains(&kinds[index]) || kinds[index] == "long";
+        let lengths = if made { (16, 0) } else { (0, 16) };
+        assert_eq!((start.len(), end.len()), lengths, "statement {index}");
+    }
+    assert_eq!((of(0).1, of(4).1), (of(1).0, of(5).0));
+    assert_ne!(of(0).1, of(2).1);
+}
 use crate::session::relay::engine::Wait;
 
 #[test]
