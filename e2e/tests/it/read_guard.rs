@@ -1,6 +1,7 @@
 //! A read grant cannot change the target, however the change is spelled and although the stored login is a superuser.
 
 mod corpus;
+mod effects;
 
 use pglens_e2e::{Login, Place, Stack, StackOptions, client::db_error};
 

@@ -95,11 +95,7 @@ fn judge(sql: &str, parsed: Parsed) -> Vec<Statement> {
         .collect()
 }
 
-fn judge_statement(
-    raw: &RawStmt,
-    range: Range<usize>,
-    fingerprint: LazyFingerprint,
-) -> Statement {
+fn judge_statement(raw: &RawStmt, range: Range<usize>, fingerprint: LazyFingerprint) -> Statement {
     let node = raw.stmt.as_deref().and_then(|Node { node }| node.as_ref());
     let facts = node.map_or(Facts::UNKNOWN, Facts::of);
     let (read_verdict, uses) = match node {

@@ -105,6 +105,9 @@ mod tests {
         let none = LazyFingerprint::default();
         assert_eq!((none.is_due(), none.make("SELECT 1")), (false, None));
         let made = LazyFingerprint::from(Some(Fingerprint(7)));
-        assert_eq!((made.is_due(), made.at_hand()), (false, Some(Fingerprint(7))));
+        assert_eq!(
+            (made.is_due(), made.at_hand()),
+            (false, Some(Fingerprint(7)))
+        );
     }
 }

@@ -9,14 +9,15 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 const TARGET: &str = include_str!("../../../../shared/policy/tests/corpus/target.sql");
-const READ_ATTACKS: &str = include_str!("../../../../shared/policy/tests/corpus/read_attacks.sql");
+pub(super) const READ_ATTACKS: &str =
+    include_str!("../../../../shared/policy/tests/corpus/read_attacks.sql");
 const READ_HONEST: &str = include_str!("../../../../shared/policy/tests/corpus/read_honest.sql");
 const WRITE_ATTACKS: &str =
     include_str!("../../../../shared/policy/tests/corpus/write_attacks.sql");
 const WRITE_HONEST: &str = include_str!("../../../../shared/policy/tests/corpus/write_honest.sql");
 
 /// The database that the attacks name.
-const DATABASE: &str = "corpus";
+pub(super) const DATABASE: &str = "corpus";
 const OWNER: &str = "plain_owner";
 const OWNER_PASSWORD: &str = "owner of the corpus";
 const ALLOWED: [&str; 2] = ["app.coupon", "app.allowed_unlock"];
@@ -27,14 +28,14 @@ const REFUSALS: [&str; 4] = ["25006", "42501", "42601", "0A000"];
 const WORLD: &str = "select proof.world()";
 
 /// A place with the corpus' database, and a direct way to it.
-struct Corpus {
+pub(super) struct Corpus {
     place: Place,
-    direct: Client,
-    superuser: Login,
+    pub(super) direct: Client,
+    pub(super) superuser: Login,
 }
 
 impl Corpus {
-    async fn start(stack: &Stack) -> Self {
+    pub(super) async fn start(stack: &Stack) -> Self {
         let place = stack.place().await;
         let superuser = place.target.login().with_database(DATABASE);
         let role = format!("create role {OWNER} login password '{OWNER_PASSWORD}'");
@@ -81,11 +82,14 @@ impl Corpus {
     }
 
     async fn proof(&self, case: &Case) -> String {
+        let proof = self.try_proof(case).await;
+        proof.unwrap_or_else(|error| panic!("{}: {error:?}", case.line))
+    }
+
+    /// An error when it cannot be asked for any more.
+    pub(super) async fn try_proof(&self, case: &Case) -> Result<String, tokio_postgres::Error> {
         let sql = case.proof.as_deref().unwrap_or(WORLD);
-        let row = self.direct.query_one(sql, &[]).await;
-        let row = row.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        row.try_get(0)
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+        self.direct.query_one(sql, &[]).await?.try_get(0)
     }
 
     async fn oid(&self, function: &str) -> u32 {
@@ -99,14 +103,14 @@ impl Corpus {
 }
 
 /// Sessions of one login: one is used again and again as long as it lasts.
-struct Sessions<'a> {
+pub(super) struct Sessions<'a> {
     corpus: &'a Corpus,
     login: Login,
     open: Option<RawSession>,
 }
 
 impl<'a> Sessions<'a> {
-    fn new(corpus: &'a Corpus, login: Login) -> Self {
+    pub(super) fn new(corpus: &'a Corpus, login: Login) -> Self {
         Self {
             corpus,
             login,
@@ -114,8 +118,18 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// Runs the steps of a case; the answers up to the end of the session. `look` is taken while the session is there.
+    /// Runs the steps of a case; the answers up to the end of the session, and the proof while the session is there.
     async fn run(&mut self, case: &Case) -> (Vec<Answer>, String) {
+        let (answers, proof) = self.try_run(case).await;
+        let proof = proof.unwrap_or_else(|error| panic!("{}: {error:?}", case.line));
+        (answers, proof)
+    }
+
+    /// The same where the proof may be lost.
+    pub(super) async fn try_run(
+        &mut self,
+        case: &Case,
+    ) -> (Vec<Answer>, Result<String, tokio_postgres::Error>) {
         let mut answers = Vec::new();
         let startup = case.steps.iter().filter_map(|step| match step {
             Step::Startup(name, value) => Some((name.clone(), value.clone())),
@@ -133,7 +147,7 @@ impl<'a> Sessions<'a> {
         };
         let mut session = match session {
             Ok(session) => session,
-            Err(refused) => return (vec![refused], self.corpus.proof(case).await),
+            Err(refused) => return (vec![refused], self.corpus.try_proof(case).await),
         };
         for step in &case.steps {
             let answer = match step {
@@ -150,7 +164,7 @@ impl<'a> Sessions<'a> {
                 break;
             }
         }
-        let proof = self.corpus.proof(case).await;
+        let proof = self.corpus.try_proof(case).await;
         if startup.is_empty() && !session.is_ended() {
             session.query("ROLLBACK").await;
             let reset = session.query("DISCARD ALL").await;

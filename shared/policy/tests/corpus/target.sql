@@ -20,6 +20,7 @@ create table public.u (id int primary key, a int);
 create table public.written (id int, note text);
 create table public.accounts (id int primary key, name text, created timestamptz default now(), data jsonb, kind text);
 create index i on public.t (a);
+create trigger quiet before update on public.t for each row execute function suppress_redundant_updates_trigger();
 create index g on public.accounts using gin (data);
 create sequence public.s;
 create materialized view public.m as select 1 as one;
@@ -118,13 +119,14 @@ create function proof.world() returns text language sql volatile security define
         (select count(*) || ' ' || count(xmin) from pg_attribute where attrelid >= 16384),
         (select md5(string_agg(concat(oid, typname, typacl, typowner), '|' order by oid)) from pg_type where oid >= 16384),
         (select md5(string_agg(n::text, '|' order by oid)) from pg_namespace n where nspname !~ 'temp'),
-        (select count(*) from pg_constraint), (select count(*) from pg_trigger), (select count(*) from pg_rewrite),
+        (select count(*) from pg_constraint), (select md5(string_agg(concat(tgname, tgenabled), '|' order by oid)) from pg_trigger),
+        (select count(*) from pg_rewrite), (select count(*) from pg_enum), (select count(*) from pg_ts_config),
         (select count(*) from pg_description), (select count(*) from pg_shdescription), (select count(*) from pg_seclabel),
-        (select count(*) from pg_extension), (select count(*) from pg_foreign_server), (select count(*) from pg_user_mapping),
+        (select count(*) from pg_extension), (select count(*) from pg_foreign_data_wrapper), (select count(*) from pg_foreign_server), (select count(*) from pg_user_mapping),
         (select count(*) from pg_collation), (select count(*) from pg_operator), (select count(*) from pg_cast),
         (select count(*) from pg_policy), (select count(*) from pg_statistic), (select count(*) from pg_statistic_ext),
-        (select count(*) from pg_event_trigger), (select count(*) from pg_publication), (select count(*) from pg_default_acl),
-        (select count(*) from pg_largeobject_metadata), (select md5(string_agg(data, '' order by loid, pageno)) from pg_largeobject),
+        (select count(*) from pg_event_trigger), (select count(*) from pg_publication), (select count(*) from pg_publication_rel), (select count(*) from pg_default_acl),
+        (select md5(string_agg(l::text, '|' order by oid)) from pg_largeobject_metadata l), (select md5(string_agg(data, '' order by loid, pageno)) from pg_largeobject),
         (select md5(string_agg(a::text, '|' order by oid)) from pg_authid a),
         (select count(*) from pg_auth_members), (select md5(string_agg(s::text, '|')) from pg_db_role_setting s),
         (select md5(string_agg(concat(datname, datacl, datdba, datconnlimit), '|' order by oid)) from pg_database

@@ -10,7 +10,12 @@ fn each_statement_has_its_fingerprint_once() {
         script.target(&[complete("SELECT 0"), ready(TransactionStatus::Idle)].concat());
     };
     let long = format!("select {} from u", ["a"; 400].join(", "));
-    for sql in ["select a from t", "select a from t", "select b from t", &long] {
+    for sql in [
+        "select a from t",
+        "select a from t",
+        "select b from t",
+        &long,
+    ] {
         run(&mut script, sql);
     }
     // Its fingerprint is made while the target works, and the next of its kind comes before it ends.
