@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::seal::{read, seal};
+use super::seal::{Size, read, seal};
 use super::store::{Stored, store};
 use crate::app::App;
 use crate::error::ServiceError;
@@ -185,8 +185,8 @@ async fn store_gathered(
     if records.is_empty() {
         return Ok(());
     }
-    let record_count = records.len();
-    let merged = read(gathered.committed + 1, records)
+    let (record_count, size) = (records.len(), Size::of(&records));
+    let merged = read(gathered.committed + 1, records, size)
         .await
         .map_err(ServiceError::from)?;
     let scopes = app
@@ -199,6 +199,7 @@ async fn store_gathered(
         app.session_defaults.retention.statements_days,
         scopes,
         merged,
+        size,
     )
     .await
     .map_err(ServiceError::from)?;

@@ -7,7 +7,6 @@ use chrono::{Days, NaiveDate, Utc};
 use pglens_core::QueryId;
 use pglens_rpc::v1;
 use prost::Message;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::block::{BLOCK_TARGET_BYTES, MAX_PACKED_BYTES, block_id, pack};
@@ -18,6 +17,10 @@ use crate::crypto::data_key::{DataKeyError, DataKeys, DayKeys};
 use crate::crypto::sealed_value::{KeyPurpose, Place, Sealer};
 use crate::storage::partition::day_of_id;
 use crate::storage::record::{NewBlock, NewChunk, NewStatement, PackedChunk};
+
+/// Bytes of records that are read and sealed in some hundred microseconds: the starts and ends of a few dozen statements,
+/// which somebody may wait for.
+const MAX_SMALL_BYTES: usize = 32 * 1024;
 
 /// A batch without anything readable of the target's data in it, statements' texts aside.
 #[derive(Debug, Default)]
@@ -64,16 +67,50 @@ impl Calendar {
     }
 }
 
+/// How long work on a batch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Less than it takes to hand it to another thread and back.
+    Small,
+    /// Longer than a task may hold its thread.
+    Large,
+}
+
+impl Size {
+    /// Of a batch of these records.
+    #[must_use]
+    pub fn of(records: &[Bytes]) -> Self {
+        match records.iter().map(Bytes::len).sum::<usize>() {
+            ..=MAX_SMALL_BYTES => Self::Small,
+            _ => Self::Large,
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> Result<T, DataKeyError> + Send + 'static,
+    ) -> Result<T, Arc<DataKeyError>> {
+        let done = match self {
+            Self::Small => work(),
+            // A thread that panicked is a defect.
+            Self::Large => tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|_| Arc::new(DataKeyError::Damaged))?,
+        };
+        done.map_err(Arc::new)
+    }
+}
+
 /// Reads records, the first of which has the number `first` in its run, and merges them.
 ///
 /// # Errors
 /// When the thread for it fails, which is a defect.
-pub async fn read(first: u64, records: Vec<Bytes>) -> Result<Merged, Arc<DataKeyError>> {
-    // This takes longer for a full batch than a task may hold its thread, and so does what follows.
-    joined(tokio::task::spawn_blocking(move || {
-        Ok(merge(first, records))
-    }))
-    .await
+pub async fn read(
+    first: u64,
+    records: Vec<Bytes>,
+    size: Size,
+) -> Result<Merged, Arc<DataKeyError>> {
+    size.run(move || Ok(merge(first, records))).await
 }
 
 /// Seals the values of what was read. `scopes` has the sessions that are of the run; what names another is refused.
@@ -85,27 +122,22 @@ pub async fn seal(
     retention_days: u32,
     scopes: Scopes,
     mut merged: Merged,
+    size: Size,
 ) -> Result<SealedBatch, Arc<DataKeyError>> {
     let calendar = Calendar::new(retention_days);
     let mut by_day = DayKeys::new();
     for (day, purpose) in needed_keys(calendar, &merged) {
         by_day.insert((day, purpose), keys.for_sealing(day, purpose).await?);
     }
-    joined(tokio::task::spawn_blocking(move || {
+    size.run(move || {
         merged.refuse_strangers(|session_id| scopes.contains_key(&session_id));
         seal_values(calendar, &by_day, &scopes, merged)
-    }))
+    })
     .await
 }
 
 /// A key is of a day and for a purpose.
 type WhichKey = (NaiveDate, KeyPurpose);
-
-async fn joined<T>(work: JoinHandle<Result<T, DataKeyError>>) -> Result<T, Arc<DataKeyError>> {
-    // A thread that panicked, which is a defect.
-    let done = work.await.map_err(|_| Arc::new(DataKeyError::Damaged))?;
-    done.map_err(Arc::new)
-}
 
 /// The keys under which values are to be sealed: hardly ever more than two.
 fn needed_keys(calendar: Calendar, merged: &Merged) -> Vec<WhichKey> {

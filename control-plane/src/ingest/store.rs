@@ -19,7 +19,7 @@ use crate::storage::record::{
     statements_copy_in_txn, statements_end_in_txn, statements_known_in_txn,
 };
 use crate::storage::session_end::{sessions_count_in_txn, sessions_end_in_txn};
-use crate::storage::{Storage, StoreError, Transaction, audit, feed, stats, together};
+use crate::storage::{Storage, StoreError, Transaction, UsedClient, audit, feed, stats, together};
 
 /// Why rows are refused whose statement is not there.
 const NO_STATEMENT: &str = "its statement is not one of its session";
@@ -72,6 +72,21 @@ async fn attempt(
     mode: Mode,
 ) -> Result<Stored, StoreError> {
     let mut client = storage.client().await?;
+    let attempted = attempt_with(&mut client, run_id, (expected, last), batch, mode).await;
+    if attempted.is_err() {
+        // A COPY may be what failed.
+        client.give_up();
+    }
+    attempted
+}
+
+async fn attempt_with(
+    client: &mut UsedClient,
+    run_id: RunId,
+    (expected, last): (u64, u64),
+    batch: &SealedBatch,
+    mode: Mode,
+) -> Result<Stored, StoreError> {
     let mut txn = client.transaction().await?;
     if !cursor_move_in_txn(&txn, run_id, expected, last).await? {
         return Ok(Stored::CursorMoved);
@@ -140,7 +155,8 @@ struct Added<'a> {
     known: HashSet<OfSession>,
 }
 
-/// Adds statements and ends, and finds out whose rows can be stored, together.
+/// Adds statements and ends, and finds out whose rows can be stored, together. The COPY comes first: behind one that does not
+/// begin, answers say nothing (see [`UsedClient::give_up`]), and it would not begin behind a statement that failed.
 async fn add_all<'a>(
     txn: &Transaction<'_>,
     batch: &'a SealedBatch,

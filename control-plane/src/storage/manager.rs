@@ -7,6 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
@@ -36,11 +37,15 @@ pub(super) struct Manager {
 pub(super) struct PooledClient {
     client: ClientWrapper,
     used: Arc<UsedSince>,
+    is_given_up: AtomicBool,
 }
 
 /// When somebody last turned to the connection, while somebody has it.
 #[derive(Debug, Default)]
 struct UsedSince(Mutex<Option<Instant>>);
+
+/// A connection that is not to be used again.
+const GIVEN_UP: &str = "the connection was given up";
 
 impl UsedSince {
     fn set(&self, since: Option<Instant>) {
@@ -71,16 +76,23 @@ impl managed::Manager for Manager {
         // From here on dropping it ends the connection.
         let client = ClientWrapper::new(client, driver);
         client.batch_execute(SESSION_SETTINGS).await?;
-        Ok(PooledClient { client, used })
+        Ok(PooledClient {
+            client,
+            used,
+            is_given_up: AtomicBool::new(false),
+        })
     }
 
     /// A connection that the server closed is noticed by the driver without asking; a round trip on each checkout would
     /// find only the rare one whose machine vanished, and that is found when it is used.
     async fn recycle(&self, pooled: &mut PooledClient, _: &Metrics) -> RecycleResult<Error> {
-        match pooled.client.is_closed() {
-            true => Err(RecycleError::message("the connection is closed")),
-            false => Ok(()),
+        if pooled.client.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
         }
+        if *pooled.is_given_up.get_mut() {
+            return Err(RecycleError::message(GIVEN_UP));
+        }
+        Ok(())
     }
 }
 
@@ -114,6 +126,12 @@ impl UsedClient {
     pub(super) fn new(client: managed::Object<Manager>) -> Self {
         client.used.set(Some(Instant::now()));
         Self(client)
+    }
+
+    /// Sees to it that nobody uses the connection after this. Where a COPY fails before it has begun, tokio-postgres sends
+    /// one Sync too many: every answer that comes then is taken for that to the statement before.
+    pub fn give_up(&self) {
+        self.0.is_given_up.store(true, Ordering::Relaxed);
     }
 }
 
@@ -173,5 +191,29 @@ mod tests {
         assert!(error.is_unavailable(), "{error:?}");
         drop(client);
         assert_ne!(backend().await, first);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_given_up_is_not_used_again() {
+        let database = TestPostgres::shared().await.create_database().await;
+        let dsn = Dsn::parse(&database.url).unwrap();
+        let storage = Storage::open_with(dsn, 1, LIMIT).unwrap();
+        let client = storage.client().await.unwrap();
+        client
+            .batch_execute("set default_transaction_read_only = on")
+            .await
+            .unwrap();
+        let copy = client
+            .copy_in::<_, bytes::Bytes>("copy pg_class from stdin")
+            .await;
+        assert!(copy.is_err(), "it does not begin");
+        // Should this be the answer to its own question one day, there is no need to give up connections any more.
+        let answer = client.query_one("select 1", &[]).await;
+        assert!(answer.is_err(), "{answer:?}");
+        client.give_up();
+        drop(client);
+        let client = storage.client().await.unwrap();
+        let row = client.query_one("select 1", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i32>(0), 1);
     }
 }

@@ -41,6 +41,7 @@ use tokio_postgres::Row;
 pub use deadpool_postgres::Transaction;
 pub use dsn::Dsn;
 pub use error::{StoreError, together};
+pub use manager::UsedClient;
 pub use pool::Storage;
 
 /// The value of a column.

@@ -31,7 +31,8 @@ const COPY_ROWS: &str = "copy query_rows (query_id, chunk, first_row, row_count,
 /// Fields of [`COPY_ROWS`].
 const ROWS_FIELDS: i16 = 6;
 
-/// The bounds on the ids tell the planner, before it starts, which partitions can be left out.
+/// The bounds on the ids tell the planner, before it starts, which partitions can be left out. That it still runs is said
+/// so that the index of those that do is not used: it holds every statement that has ended since the last vacuum as well.
 const END_STATEMENTS: &str = "update queries q set duration_us = e.duration_us, first_row_us = e.first_row_us, \
        row_count = e.row_count, bytes_in = e.bytes_in, bytes_out = e.bytes_out, command_tag = e.command_tag, \
        sqlstate = e.sqlstate, error_message = e.error_message, refusal = e.refusal, \
@@ -45,8 +46,8 @@ const END_STATEMENTS: &str = "update queries q set duration_us = e.duration_us, 
        e (id, session_id, duration_us, first_row_us, row_count, bytes_in, bytes_out, command_tag, sqlstate, \
           error_message, refusal, transaction_status, result_columns, rows_truncated, captured_rows, captured_bytes, \
           result_digest, outcome_unknown, fingerprint) \
-     where q.id = e.id and q.connection_id = e.session_id and q.duration_us is null \
-       and q.id between $20 and $21 \
+     where q.id = e.id and q.connection_id = e.session_id and coalesce(q.duration_us, -1) < 0 \
+       and q.id = any ($1::uuid[]) and q.id between $20 and $21 \
      returning q.id, q.connection_id, q.user_id, q.database_id, q.fingerprint, q.started_at";
 
 const KNOWN_STATEMENTS: &str = "select q.id, q.connection_id from unnest($1::uuid[], $2::uuid[]) e (id, session_id) \
@@ -324,4 +325,30 @@ fn bounds(ids: impl Iterator<Item = QueryId>) -> Option<(Uuid, Uuid)> {
         None => Some((id, id)),
         Some((lowest, highest)) => Some((id.min(lowest), id.max(highest))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Dsn, Storage, migrate};
+    use pglens_testkit::TestPostgres;
+
+    #[tokio::test]
+    async fn ends_are_not_looked_for_in_the_index_of_what_runs() {
+        let database = TestPostgres::shared().await.create_database().await;
+        let storage = Storage::connect(Dsn::parse(&database.url).unwrap(), 1);
+        let storage = storage.await.unwrap();
+        migrate::migrate(&storage).await.unwrap();
+        let client = storage.client().await.unwrap();
+        let prepare = format!("prepare ends as {END_STATEMENTS}");
+        client.batch_execute(&prepare).await.unwrap();
+        let (id, others) = (Uuid::now_v7(), ["null"; 17].join(", "));
+        let ids = format!("array['{id}']::uuid[]");
+        let explain = format!("explain execute ends ({ids}, {ids}, {others}, '{id}', '{id}')");
+        let rows = client.query(&explain, &[]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Update on"), "{plan}");
+        assert!(!plan.contains("duration_us IS NULL"), "{plan}");
+    }
 }
