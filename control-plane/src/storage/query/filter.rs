@@ -47,6 +47,16 @@ pub struct QueryFilter {
     pub fingerprint: Option<String>,
 }
 
+/// How it is found out whether a statement has a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextIs {
+    /// By reading its text. To fold the case of ASCII alone takes half the time, and where nothing else is looked for it
+    /// finds the same, but for a few letters that other alphabets fold into ours, such as the Kelvin sign.
+    Read,
+    /// In an index, which is in the collation of the column.
+    LookedUp,
+}
+
 /// Which end of the record a list begins at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
@@ -138,14 +148,20 @@ impl QueryFilter {
     }
 
     /// Every condition but those on ids.
-    pub(super) fn add_to(&self, conditions: &mut Conditions) {
+    pub(super) fn add_to(&self, conditions: &mut Conditions, text_is: TextIs) {
         conditions.add_some("q.connection_id = $", self.connection_id.map(|id| id.0));
         conditions.add_some("q.user_id = $", self.user_id.map(|id| id.0));
         conditions.add_some("q.database_id = $", self.database_id.map(|id| id.0));
         conditions.add_some("q.grant_id = $", self.grant_id.map(|id| id.0));
         conditions.add_some("q.started_at >= $", self.from);
         conditions.add_some("q.started_at < $", self.to);
-        conditions.add_some("q.sql ilike $", self.text.as_deref().map(contains_pattern));
+        if let Some(text) = &self.text {
+            let is_like = match text_is {
+                TextIs::Read if text.is_ascii() => "q.sql collate \"C\" ilike $",
+                TextIs::Read | TextIs::LookedUp => "q.sql ilike $",
+            };
+            conditions.add(is_like, contains_pattern(text));
+        }
         conditions.add_some("q.sqlstate = $", self.sqlstate.clone());
         match self.refused {
             Some(true) => conditions.add_fixed("q.refusal <> ''"),

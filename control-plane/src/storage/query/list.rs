@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::storage::manager::UsedClient;
 use uuid::Uuid;
 
-use super::filter::{Driver, Order, QueryFilter};
+use super::filter::{Driver, Order, QueryFilter, TextIs};
 use super::text_days::TextDays;
 use super::{COLUMNS, JOINS, Query, query};
 use crate::storage::filter::Conditions;
@@ -118,7 +118,10 @@ impl List<'_> {
         loop {
             let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
             let (found, boundary) = match text_days.next(after, self.order) {
-                Some(day) => self.read_day(client, &mut text_days, day, missing).await?,
+                Some(days) => {
+                    self.read_days(client, &mut text_days, days, missing)
+                        .await?
+                }
                 None => {
                     let boundary = self.step_end(client, after, scale).await?;
                     let found = self.read(client, after, boundary, missing).await?;
@@ -195,7 +198,7 @@ impl List<'_> {
     ) -> (String, Conditions) {
         let mut conditions = Conditions::default();
         self.driver.add_to(&mut conditions);
-        self.filter.add_to(&mut conditions);
+        self.filter.add_to(&mut conditions, TextIs::Read);
         self.add_bounds(&mut conditions, after, boundary);
         let limit = conditions.place(limit_rows);
         let source = self.source("q.*", &mut conditions, &limit);

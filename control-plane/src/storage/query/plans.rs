@@ -266,7 +266,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     );
     text_days.step_found(0, 1);
     let day = text_days.next(midnight, Order::Newest).unwrap();
-    let (text, conditions) = list.day_text(&day);
+    let (text, conditions) = list.days_text(&day);
     let explain = format!("explain (analyze, format json) {text}");
     let row = client.query_one(&explain, &conditions.parameters()).await;
     let plan: Value = row.unwrap().get(0);
@@ -283,7 +283,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
         filter: &common,
         ..list
     };
-    let read = list.read_day(&client, &mut text_days, day, 101).await;
+    let read = list.read_days(&client, &mut text_days, day, 101).await;
     let (rows, next) = read.unwrap();
     assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
     text_days.step_found(0, 1);

@@ -1,4 +1,4 @@
-//! Searches for a text day by day, in the indexes of days that are over.
+//! Searches for a text in the indexes of days that are over.
 //!
 //! A common text fills a page within a step or two of a walk, where an index of trigrams would name every statement of the
 //! day first. A rare one is the other way round: so a step is walked first, and what it found decides.
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::filter::{Order, QueryFilter};
+use super::filter::{Order, QueryFilter, TextIs};
 use super::list::List;
 use super::{COLUMNS, JOINS, Query, query};
 use crate::storage::filter::Conditions;
@@ -19,8 +19,10 @@ use crate::storage::{StoreError, column};
 
 /// A step of a walk that finds fewer than so many is followed by whole days: one in 400.
 const FEW_IN_A_STEP: i64 = 50;
-/// A day in which more statements have the text is walked: they would all be looked at for one page.
-const MAX_OF_A_DAY: i64 = 5_000;
+/// Of one answer. A day in which more statements have the text is walked: they would all be looked at for one page.
+const MAX_FOUND: i64 = 5_000;
+/// Days with few such statements are followed by twice as many at once, up to so many: most of what a day costs is asking.
+const MAX_AT_ONCE: usize = 16;
 
 /// How a search for a text goes on.
 pub(super) struct TextDays {
@@ -28,13 +30,17 @@ pub(super) struct TextDays {
     indexed: BTreeSet<NaiveDate>,
     /// As far as is known, few statements have the text.
     is_rare: bool,
+    /// Days to be read next, if that many follow one another.
+    at_once: usize,
 }
 
-/// The part of a day that is to be read.
-pub(super) struct TextDay {
-    day: NaiveDate,
+/// Days that are to be read at once, the first from the middle on.
+pub(super) struct Days {
+    first: NaiveDate,
+    /// In the order of the list; often the first.
+    last: NaiveDate,
     after: Uuid,
-    /// Where the day ends in the order of the list.
+    /// Where the last ends in the order of the list.
     end: Uuid,
 }
 
@@ -48,6 +54,7 @@ impl TextDays {
         Ok(Self {
             indexed,
             is_rare: false,
+            at_once: 1,
         })
     }
 
@@ -56,55 +63,79 @@ impl TextDays {
         self.is_rare = i64::try_from(found).is_ok_and(|found| found < FEW_IN_A_STEP * scale);
     }
 
-    /// The day to be read next, behind `after`. If there is none, the walk is to go on by a step.
-    pub(super) fn next(&self, after: Option<Uuid>, order: Order) -> Option<TextDay> {
+    /// The days to be read next, behind `after`. If there are none, the walk is to go on by a step.
+    pub(super) fn next(&self, after: Option<Uuid>, order: Order) -> Option<Days> {
         let after = after.filter(|_| self.is_rare)?;
         let next = match order {
             Order::Newest => after.as_u128().checked_sub(1)?,
             Order::Oldest => after.as_u128().checked_add(1)?,
         };
-        let day = day_in_id(Uuid::from_u128(next)).filter(|day| self.indexed.contains(day))?;
-        let (first, behind) = id_range(day)?;
+        let is_indexed = |day: &NaiveDate| self.indexed.contains(day);
+        let first = day_in_id(Uuid::from_u128(next)).filter(is_indexed)?;
+        let following = std::iter::successors(Some(first), |day| match order {
+            Order::Newest => day.pred_opt(),
+            Order::Oldest => day.succ_opt(),
+        });
+        let last = following.take(self.at_once).take_while(is_indexed).last()?;
+        let (lowest, behind) = id_range(last)?;
         let end = match order {
-            Order::Newest => first,
+            Order::Newest => lowest,
             Order::Oldest => Uuid::from_u128(behind.as_u128().checked_sub(1)?),
         };
-        Some(TextDay { day, after, end })
+        Some(Days {
+            first,
+            last,
+            after,
+            end,
+        })
+    }
+
+    /// Takes note of how many statements of `days` have the text; `false`: too many to look at them all.
+    fn found(&mut self, days: &Days, found: usize) -> bool {
+        let is_few = i64::try_from(found).is_ok_and(|found| found <= MAX_FOUND);
+        if is_few {
+            self.at_once = (self.at_once * 2).min(MAX_AT_ONCE);
+            return true;
+        }
+        if days.first == days.last {
+            self.indexed.remove(&days.first);
+        }
+        self.at_once = 1;
+        false
     }
 }
 
 impl List<'_> {
-    /// The first `limit_rows` statements of what is left of `day`, and where the next part of the list begins.
-    pub(super) async fn read_day(
+    /// The first `limit_rows` statements of what is left of `days`, and where the next part of the list begins.
+    pub(super) async fn read_days(
         &self,
         client: &UsedClient,
-        days: &mut TextDays,
-        day: TextDay,
+        text_days: &mut TextDays,
+        days: Days,
         limit_rows: i64,
     ) -> Result<(Vec<Query>, Option<Uuid>), StoreError> {
-        let (text, conditions) = self.day_text(&day);
+        let (text, conditions) = self.days_text(&days);
         let rows = client.query(&text, &conditions.parameters()).await?;
         let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| column(row, "id")).collect();
         let mut ids = ids?;
-        if i64::try_from(ids.len()).is_ok_and(|found| found > MAX_OF_A_DAY) {
-            days.indexed.remove(&day.day);
-            return Ok((Vec::new(), Some(day.after)));
+        if !text_days.found(&days, ids.len()) {
+            return Ok((Vec::new(), Some(days.after)));
         }
         ids.sort_unstable();
         if self.order == Order::Newest {
             ids.reverse();
         }
         ids.truncate(usize::try_from(limit_rows).unwrap_or(0));
-        Ok((self.read_ids(client, &ids).await?, Some(day.end)))
+        Ok((self.read_ids(client, &ids).await?, Some(days.end)))
     }
 
-    /// A query for the ids of all statements of the day that are listed, in no order: with one, the planner would walk
-    /// the day in it, in the hope of finding a page early.
-    pub(super) fn day_text(&self, day: &TextDay) -> (String, Conditions) {
+    /// A query for the ids of all statements of the days that are listed, in no order: with one, the planner would walk
+    /// the days in it, in the hope of finding a page early.
+    pub(super) fn days_text(&self, days: &Days) -> (String, Conditions) {
         let mut conditions = Conditions::default();
-        self.filter.add_to(&mut conditions);
-        self.add_bounds(&mut conditions, Some(day.after), Some(day.end));
-        let limit = conditions.place(MAX_OF_A_DAY + 1);
+        self.filter.add_to(&mut conditions, TextIs::LookedUp);
+        self.add_bounds(&mut conditions, Some(days.after), Some(days.end));
+        let limit = conditions.place(MAX_FOUND + 1);
         let text = format!(
             "select q.id from queries q where {} limit {limit}",
             conditions.text()
@@ -122,5 +153,69 @@ impl List<'_> {
         );
         let rows = client.query(&text, &[&ids]).await?;
         rows.iter().map(query).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEW: usize = 3;
+    const MANY: usize = 5_001;
+
+    fn day(number: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 3, number).unwrap()
+    }
+
+    fn days(indexed: impl IntoIterator<Item = u32>) -> TextDays {
+        TextDays {
+            indexed: indexed.into_iter().map(day).collect(),
+            is_rare: true,
+            at_once: 1,
+        }
+    }
+
+    /// First and last of the days that are read one after the other behind the beginning of the 20th.
+    fn read(
+        text_days: &mut TextDays,
+        order: Order,
+        found: &[usize],
+    ) -> Vec<(NaiveDate, NaiveDate)> {
+        let mut after = id_range(day(20)).map(|(first, _)| first);
+        let mut read = Vec::new();
+        for found in found {
+            let Some(days) = text_days.next(after, order) else {
+                break;
+            };
+            read.push((days.first, days.last));
+            if text_days.found(&days, *found) {
+                after = Some(days.end);
+            }
+        }
+        read
+    }
+
+    #[test]
+    fn days_with_little_in_them_are_read_together() {
+        let mut newest = days([10, 11, 12, 14, 15, 16, 17, 18, 19]);
+        let expected = [(19, 19), (18, 17), (16, 14)].map(|(first, last)| (day(first), day(last)));
+        assert_eq!(
+            read(&mut newest, Order::Newest, &[FEW; 5]),
+            expected,
+            "13 is walked"
+        );
+        let mut oldest = days(20..=31);
+        let expected = [(20, 20), (21, 22), (23, 26), (27, 31)];
+        let expected = expected.map(|(first, last)| (day(first), day(last)));
+        assert_eq!(read(&mut oldest, Order::Oldest, &[FEW; 5]), expected);
+    }
+
+    #[test]
+    fn days_with_much_in_them_are_read_alone_and_then_walked() {
+        let mut text_days = days(10..=19);
+        let found = [FEW, MANY, MANY];
+        let expected = [(19, 19), (18, 17), (18, 18)].map(|(first, last)| (day(first), day(last)));
+        assert_eq!(read(&mut text_days, Order::Newest, &found), expected);
+        assert!(!text_days.indexed.contains(&day(18)) && text_days.indexed.contains(&day(17)));
     }
 }
