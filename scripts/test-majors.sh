@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# What attacks do where nothing guards is the same on the majors, as `make test-matrix` finds: it is not in the quick ones.
+# The quick ones leave out what attacks do where nothing guards: it takes a minute, and is about the corpus.
 # Tests that talk to a target. A new one that asks for PGLENS_TEST_PG_MAJOR through pglens_testkit belongs here.
 all='binary(it) & package(/^pglens-(data-plane|e2e|policy|wire)$/) | package(pglens-testkit)'
 quick='binary(it) & package(pglens-data-plane) | package(pglens-e2e) & test(/^(differential|psql|driver|read_guard|pg_dump|values)::/) & not test(/^read_guard::effects::/)'

@@ -44,9 +44,6 @@ pub(super) struct PooledClient {
 #[derive(Debug, Default)]
 struct UsedSince(Mutex<Option<Instant>>);
 
-/// A connection that is not to be used again.
-const GIVEN_UP: &str = "the connection was given up";
-
 impl UsedSince {
     fn set(&self, since: Option<Instant>) {
         *self.0.lock() = since;
@@ -90,7 +87,7 @@ impl managed::Manager for Manager {
             return Err(RecycleError::message("the connection is closed"));
         }
         if *pooled.is_given_up.get_mut() {
-            return Err(RecycleError::message(GIVEN_UP));
+            return Err(RecycleError::message("the connection was given up"));
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(super) struct TextDays {
     at_once: usize,
 }
 
-/// Days that are to be read at once, the first from the middle on.
+/// Days that are to be read at once, as far as they are behind `after`.
 pub(super) struct Days {
     first: NaiveDate,
     /// In the order of the list; often the first.

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use pglens_e2e::raw::Answer;
 use pglens_e2e::{Login, Stack, StackOptions};
 use pglens_testkit::corpus::{Case, read};
 use pglens_testkit::{DEADLINE, eventually};
@@ -39,11 +40,12 @@ struct Unguarded<'a> {
     corpus: &'a mut Corpus,
     administrator: Client,
     login: Login,
-    is_fresh: bool,
-    /// To the last attack that had no effect.
-    answers: String,
-    /// The proof before the last attack.
-    proof_before: String,
+}
+
+/// An attack after which its proof is what it was.
+struct Unseen {
+    proof: String,
+    answers: Vec<Answer>,
 }
 
 impl<'a> Unguarded<'a> {
@@ -54,9 +56,6 @@ impl<'a> Unguarded<'a> {
             corpus,
             administrator,
             login,
-            is_fresh: false,
-            answers: String::new(),
-            proof_before: String::new(),
         };
         this.corpus.direct = this.login.with_database("postgres").connect().await;
         this.is_left().await;
@@ -83,7 +82,6 @@ impl<'a> Unguarded<'a> {
         self.run(&format!("create database {DATABASE} template {TEMPLATE}"))
             .await;
         self.connect().await;
-        self.is_fresh = true;
     }
 
     /// A proof that waits for what an attack has locked will not come.
@@ -124,46 +122,42 @@ impl<'a> Unguarded<'a> {
         self.corpus.try_proof(case).await.expect("a proof")
     }
 
-    /// Whether the attack has an effect that its proof shows, or after which there is no proof any more.
-    async fn has_effect(&mut self, case: &Case) -> bool {
-        let before = self.before(case).await;
+    /// Runs the attack. That there is no proof any more shows it as well.
+    async fn run_once(&mut self, case: &Case) -> Result<(), Unseen> {
+        let proof = self.before(case).await;
         let (answers, after) = {
             let mut sessions = Sessions::new(self.corpus, self.login.clone());
             sessions.try_run(case).await
         };
-        let has_effect = after.ok().as_ref() != Some(&before);
-        self.proof_before = before;
-        if !has_effect {
-            self.answers = format!("{answers:?}");
-        }
-        self.is_fresh = false;
         if self.corpus.direct.is_closed() {
             self.connect().await;
         }
         self.is_left().await;
-        has_effect
+        match after {
+            Ok(after) if after == proof => Err(Unseen { proof, answers }),
+            _ => Ok(()),
+        }
     }
 
-    /// The same, in a database that no other attack has changed, should it show nothing in the one at hand.
-    async fn shows(&mut self, case: &Case) -> bool {
-        let was_fresh = self.is_fresh;
-        if self.has_effect(case).await {
-            return true;
-        }
-        if was_fresh {
-            return false;
+    /// The same, and once more in a database that no other attack has changed, should the one at hand show nothing.
+    async fn shows(&mut self, case: &Case) -> Result<(), Unseen> {
+        if self.run_once(case).await.is_ok() {
+            return Ok(());
         }
         self.renew().await;
-        self.has_effect(case).await || self.shows_later(case).await
+        match self.run_once(case).await {
+            Err(unseen) if !self.shows_later(case, &unseen.proof).await => Err(unseen),
+            _ => Ok(()),
+        }
     }
 
-    /// Whether the proof of the attack that ran last comes when another process has done what it was told: read its
-    /// settings again, or, up to PostgreSQL 14, kept a statistic.
-    async fn shows_later(&mut self, case: &Case) -> bool {
+    /// Whether the proof changes when another process has done what it was told: read its settings again, or, up to
+    /// PostgreSQL 14, kept a statistic.
+    async fn shows_later(&self, case: &Case, before: &str) -> bool {
         let deadline = Instant::now() + LATE;
         while Instant::now() < deadline {
-            let now = self.corpus.try_proof(case).await.ok();
-            if now.as_ref() != Some(&self.proof_before) {
+            let now = self.corpus.try_proof(case).await;
+            if !now.is_ok_and(|now| now == before) {
                 return true;
             }
             tokio::time::sleep(POLL).await;
@@ -183,8 +177,8 @@ async fn every_attack_has_an_effect_where_nothing_guards() {
     let mut count = 0;
     for case in shown {
         count += 1;
-        if !server.shows(case).await {
-            without.push(format!("{}\n    {}", case.line, server.answers));
+        if let Err(unseen) = server.shows(case).await {
+            without.push(format!("{}\n    {:?}", case.line, unseen.answers));
         }
     }
     eprintln!("{count} attacks, {} without an effect", without.len());
