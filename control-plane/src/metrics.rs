@@ -54,6 +54,7 @@ pub struct ControlMetrics {
     logins: Counter<u64>,
     records: Counter<u64>,
     batches: Counter<u64>,
+    journaled: Counter<u64>,
     terminations: Counter<u64>,
     quota_recalls: Counter<u64>,
     termination_seconds: Histogram<f64>,
@@ -163,6 +164,10 @@ impl ControlMetrics {
             batches: meter
                 .u64_counter("pglens_record_batches_total")
                 .with_description("Batches of records committed")
+                .build(),
+            journaled: meter
+                .u64_counter("pglens_record_journaled_batches_total")
+                .with_description("Batches of records made durable before they were stored, for statements that wait")
                 .build(),
         }
     }
@@ -315,6 +320,11 @@ impl ControlMetrics {
             .add(stored as u64, &[KeyValue::new("outcome", "stored")]);
         self.records
             .add(refused as u64, &[KeyValue::new("outcome", "refused")]);
+    }
+
+    /// Counts a batch that is durable before it is stored.
+    pub fn batch_journaled(&self) {
+        self.journaled.add(1, &[]);
     }
 
     /// Counts a check of credentials.

@@ -12,7 +12,7 @@ use pglens_wire::backend::TransactionStatus;
 use uuid::Uuid;
 
 use crate::audit::capture::CaptureLimits;
-use crate::audit::outbox::{Next, SpoolLimits};
+use crate::audit::outbox::{Acknowledged, Next, SpoolLimits};
 use crate::audit::recorder::{Follow, Outcome};
 use crate::audit::window::BatchLimit;
 use crate::audit::{Outbox, Parameters, Recorder, StatementFacts};
@@ -112,7 +112,7 @@ fn acknowledge(outbox: &Outbox) -> std::io::Result<()> {
         let Next::Batch(batch) = outbox.next_behind(sent, BATCH) else {
             return Ok(());
         };
-        let acknowledged = outbox.acknowledge(batch.last_sequence);
+        let acknowledged = outbox.acknowledge(Acknowledged::stored(batch.last_sequence));
         acknowledged.map_err(std::io::Error::other)?;
     }
 }

@@ -4,7 +4,7 @@
 //! The statement and the number of the chunk are associated data, so that a value moved to another place does not open.
 
 use pglens_core::limits::MAX_GRPC_MESSAGE_BYTES;
-use pglens_core::{QueryId, Secret};
+use pglens_core::{QueryId, RunId, Secret};
 use uuid::Uuid;
 use zstd::bulk::Compressor;
 
@@ -62,6 +62,13 @@ pub enum Place {
     },
     /// Rows of several statements in one row of storage.
     Block(Uuid),
+    /// Records of a run that are not stored yet.
+    Journal {
+        /// The run.
+        run_id: RunId,
+        /// Position of the first one in the run's record.
+        first_sequence: u64,
+    },
 }
 
 impl Place {
@@ -70,7 +77,7 @@ impl Place {
     pub fn purpose(self) -> KeyPurpose {
         match self {
             Self::Parameters(_) => KeyPurpose::Statements,
-            Self::Rows { .. } | Self::Block(_) => KeyPurpose::Rows,
+            Self::Rows { .. } | Self::Block(_) | Self::Journal { .. } => KeyPurpose::Rows,
         }
     }
 
@@ -90,6 +97,14 @@ impl Place {
             Self::Block(id) => {
                 data.extend_from_slice(b"query_rows.block");
                 data.extend_from_slice(id.as_bytes());
+            }
+            Self::Journal {
+                run_id,
+                first_sequence,
+            } => {
+                data.extend_from_slice(b"record_journal.records");
+                data.extend_from_slice(run_id.0.as_bytes());
+                data.extend_from_slice(&first_sequence.to_be_bytes());
             }
         }
         data

@@ -10,9 +10,12 @@ use serde_json::json;
 
 use super::silence_of_the_lost;
 use crate::app::App;
+use crate::error::ServiceError;
+use crate::ingest::journal;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::proxy_run::{LostRun, close_lost_in_txn, close_unheld_in_txn};
 use crate::storage::quota::settle_withheld_in_txn;
+use crate::storage::record_journal::journal_delete_in_txn;
 use crate::storage::{StoreError, audit};
 
 /// How often silent runs are looked for.
@@ -41,8 +44,8 @@ pub async fn run(app: Arc<App>) {
 /// Gives up every run that was silent for `silence`, and returns them. Replicas that do so at once take a run each.
 ///
 /// # Errors
-/// When storage is not available.
-pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, StoreError> {
+/// When storage is not available, or the key of a run's journal is not.
+pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, ServiceError> {
     let mut lost = Vec::new();
     for run_id in app.storage.proxy_run_list_silent(silence, MAX_RUNS).await? {
         if let Some(run) = give_up(app, run_id, silence).await? {
@@ -95,18 +98,32 @@ async fn give_up(
     app: &App,
     run_id: RunId,
     silence: Duration,
+) -> Result<Option<LostRun>, ServiceError> {
+    // What was promised to be durable is on record before anybody is told what is missing.
+    let folded = journal::fold(app, run_id).await?;
+    Ok(close(app, run_id, silence, folded.unreadable_from).await?)
+}
+
+async fn close(
+    app: &App,
+    run_id: RunId,
+    silence: Duration,
+    unreadable_from: Option<u64>,
 ) -> Result<Option<LostRun>, StoreError> {
     let mut client = app.storage.client().await?;
     let txn = client.transaction().await?;
     let Some(run) = close_lost_in_txn(&txn, run_id, silence).await? else {
         return Ok(None);
     };
-    audit::insert_in_txn(&txn, &event(&run)).await?;
+    if unreadable_from.is_some() {
+        journal_delete_in_txn(&txn, run_id).await?;
+    }
+    audit::insert_in_txn(&txn, &event(&run, unreadable_from)).await?;
     txn.commit().await?;
     Ok(Some(run))
 }
 
-fn event(run: &LostRun) -> AuditEntry {
+fn event(run: &LostRun, unreadable_from: Option<u64>) -> AuditEntry {
     let sessions: Vec<String> = run
         .sessions
         .iter()
@@ -118,6 +135,7 @@ fn event(run: &LostRun) -> AuditEntry {
         "hostname": run.hostname,
         "last_seen_at": run.last_seen_at,
         "committed_sequence": run.committed_sequence,
+        "journal_unreadable_from": unreadable_from,
         "connection_count": run.sessions.len(),
         "connections": sessions,
     }))

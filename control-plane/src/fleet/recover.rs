@@ -12,6 +12,7 @@ use tonic::Status;
 use super::attach::record_key_context;
 use crate::app::App;
 use crate::error::ServiceError;
+use crate::ingest::journal;
 use crate::service::audit::{Action, Actor, AuditEntry};
 use crate::storage::quota::{settle_withheld_in_txn, signed};
 use crate::storage::recovery::{ClosedRun, close_recovered_in_txn};
@@ -28,6 +29,11 @@ pub async fn begin(
 ) -> Result<v1::RecoverResponse, Status> {
     let run_id = convert::run_id(&request.run_id)?;
     let record_key = own_run(app, proxy_name, run_id).await?;
+    // After a crash of its machine the proxy may have less than what was made durable here.
+    let folded = journal::fold(app, run_id).await?;
+    if let Some(first_sequence) = folded.unreadable_from {
+        tracing::warn!(run.id = %run_id, first_sequence, "journal not readable, the proxy sends what it has");
+    }
     tracing::info!(proxy.name = proxy_name, run.id = %run_id, "proxy came back with the record of an earlier run");
     Ok(v1::RecoverResponse {
         record_key: record_key.expose().clone(),

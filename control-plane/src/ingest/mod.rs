@@ -3,6 +3,8 @@
 pub mod block;
 pub mod columns;
 mod encoded;
+mod held;
+pub mod journal;
 pub mod live;
 pub mod live_fleet;
 pub mod merge;
@@ -12,6 +14,7 @@ pub mod retention;
 pub mod seal;
 pub mod store;
 pub mod sums;
+mod take;
 pub mod text;
 pub mod text_index;
 

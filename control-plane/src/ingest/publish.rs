@@ -1,10 +1,11 @@
-//! One stream of batches from one run: in order, without gaps, each acknowledged when it is committed.
+//! One stream of batches from one run: in order, without gaps, acknowledged when they are durable and when they are stored.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use pglens_core::{ErrorCode, RunId};
 use pglens_rpc::convert;
 use pglens_rpc::status::status;
@@ -14,8 +15,10 @@ use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::seal::{Size, read, seal};
-use super::store::{Stored, store};
+use super::held::{Held, Step, UnderWay};
+use super::journal;
+use super::store::Stored;
+use super::take::take;
 use crate::app::App;
 use crate::error::ServiceError;
 
@@ -23,10 +26,6 @@ use crate::error::ServiceError;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Records of one batch. Each holds some memory of its own beyond its bytes.
 const MAX_RECORDS: usize = 50_000;
-/// Batches that are stored in one transaction when they are there already: what one transaction costs is then shared,
-/// and beyond a few there is little left to share. Each is a message of at most 8 MiB.
-const MAX_GATHERED_BATCHES: usize = 4;
-const MAX_GATHERED_RECORDS: usize = 12_000;
 
 /// Serves one `Publish` stream of the proxy `proxy_name`: takes batches until it ends, and acknowledges each.
 pub async fn run<S>(
@@ -85,141 +84,207 @@ where
 async fn serve<S>(
     app: &App,
     run_id: RunId,
-    mut committed: u64,
-    mut inbound: S,
+    committed: u64,
+    inbound: S,
     outbound: &Sender<Result<PublishResponse, Status>>,
 ) -> Result<(), Status>
 where
     S: Stream<Item = Result<PublishRequest, Status>> + Unpin,
 {
-    let mut goes_on = true;
-    while goes_on {
-        let answer = PublishResponse {
-            committed_sequence: committed,
-        };
-        if outbound.send(Ok(answer)).await.is_err() {
-            return Ok(());
-        }
-        // Nothing is lost when this is dropped: a batch that was not taken is not acknowledged either.
-        let received = tokio::select! {
-            () = app.shutdown.cancelled() => return Ok(()),
-            received = inbound.next() => received,
-        };
-        let mut gathered = Gathered::behind(committed);
-        goes_on = gathered.add(received)?;
-        // While storage was busy with the batch before, others came in: they share one transaction.
-        while goes_on && gathered.has_room() {
-            let Some(received) = inbound.next().now_or_never() else {
-                break;
-            };
-            goes_on = match gathered.add(received) {
-                Ok(goes_on) => goes_on,
-                Err(status) => {
-                    store_gathered(app, run_id, &mut committed, gathered).await?;
-                    return Err(status);
-                }
-            };
-        }
-        store_gathered(app, run_id, &mut committed, gathered).await?;
+    let mut intake = Intake {
+        app,
+        run_id,
+        committed,
+        held: Held::behind(committed),
+        storing: None,
+        journaling: None,
+        end: None,
+    };
+    let served = intake.serve(inbound, outbound).await;
+    if intake.storing.is_some() {
+        // A transaction under way is not broken off, whatever became of the stream.
+        finished(&mut intake.storing).await?;
     }
-    Ok(())
+    served
 }
 
-/// New records of one batch or of several that follow one another.
-struct Gathered {
-    /// The record behind which they begin.
+/// Work under way; it ends with the last sequence that it was about.
+type Work<'a> = BoxFuture<'a, Result<u64, Status>>;
+
+/// What one stream takes in.
+struct Intake<'a> {
+    app: &'a App,
+    run_id: RunId,
+    /// The record is stored up to this one.
     committed: u64,
-    /// The last one of them.
-    last: u64,
-    records: Vec<Bytes>,
-    batches: usize,
+    held: Held,
+    storing: Option<Work<'a>>,
+    journaling: Option<Work<'a>>,
+    /// Nothing more will come, and why.
+    end: Option<Result<(), Status>>,
 }
 
-impl Gathered {
-    fn behind(committed: u64) -> Self {
-        Self {
-            committed,
-            last: committed,
-            records: Vec::new(),
-            batches: 0,
+impl Intake<'_> {
+    async fn serve<S>(
+        &mut self,
+        mut inbound: S,
+        outbound: &Sender<Result<PublishResponse, Status>>,
+    ) -> Result<(), Status>
+    where
+        S: Stream<Item = Result<PublishRequest, Status>> + Unpin,
+    {
+        let mut owes_answer = true;
+        loop {
+            if owes_answer && outbound.send(Ok(self.answer())).await.is_err() {
+                return Ok(());
+            }
+            let due = self.go_on();
+            if self.is_done() {
+                return self.end.take().unwrap_or(Ok(()));
+            }
+            let takes_more = self.end.is_none() && self.held.has_room();
+            owes_answer = true;
+            tokio::select! {
+                // Nothing is lost when this is dropped: what is not durable is not acknowledged either.
+                () = self.app.shutdown.cancelled() => return Ok(()),
+                stored = finished(&mut self.storing) => {
+                    self.committed = stored?;
+                    self.held.made_durable(self.committed);
+                }
+                durable = finished(&mut self.journaling) => self.held.made_durable(durable?),
+                received = inbound.next(), if takes_more => {
+                    owes_answer = self.receive(received, &mut inbound);
+                }
+                () = sleep_until(due) => owes_answer = false,
+            }
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.batches < MAX_GATHERED_BATCHES && self.records.len() < MAX_GATHERED_RECORDS
+    fn answer(&self) -> PublishResponse {
+        PublishResponse {
+            committed_sequence: self.committed,
+            durable_sequence: self.held.durable(),
+        }
     }
 
-    /// Adds what came in; `false` when the stream is over.
-    fn add(&mut self, received: Option<Result<PublishRequest, Status>>) -> Result<bool, Status> {
+    fn is_done(&self) -> bool {
+        let is_idle = self.storing.is_none() && self.journaling.is_none();
+        self.end.is_some() && is_idle && self.held.is_empty()
+    }
+
+    /// Begins what is to be done; says when to look again.
+    fn go_on(&mut self) -> Option<Instant> {
+        let (app, run_id) = (self.app, self.run_id);
+        loop {
+            let under_way = UnderWay {
+                stores: self.storing.is_some(),
+                journals: self.journaling.is_some(),
+            };
+            let ends = self.end.is_some();
+            match self.held.next_step(under_way, ends, Instant::now()) {
+                Step::Wait => return None,
+                Step::WaitUntil(due) => return Some(due),
+                Step::Journal => {
+                    let (first, records) = self.held.undurable();
+                    let last = self.held.last();
+                    self.journaling = Some(Box::pin(async move {
+                        journal::write(app, run_id, first, records).await?;
+                        Ok(last)
+                    }));
+                }
+                Step::Store => {
+                    let (span, records) = self.held.hand_over();
+                    self.storing = Some(Box::pin(store(app, run_id, span, records)));
+                }
+            }
+        }
+    }
+
+    /// Takes in what came, and what else is there already. Whether the answer is known: there was nothing new in it.
+    fn receive<S>(&mut self, first: Received, inbound: &mut S) -> bool
+    where
+        S: Stream<Item = Result<PublishRequest, Status>> + Unpin,
+    {
+        let mut received = first;
+        let mut is_answered = false;
+        loop {
+            match self.add(received) {
+                Ok(Added::New) => {}
+                Ok(Added::Nothing) => is_answered = true,
+                Ok(Added::End) => self.end = Some(Ok(())),
+                Err(status) => self.end = Some(Err(status)),
+            }
+            if self.end.is_some() || !self.held.has_room() {
+                return is_answered;
+            }
+            received = match inbound.next().now_or_never() {
+                Some(more) => more,
+                None => return is_answered,
+            };
+        }
+    }
+
+    fn add(&mut self, received: Received) -> Result<Added, Status> {
         match received {
             Some(Ok(PublishRequest {
                 message: Some(Message::Batch(batch)),
             })) => {
-                let last = batch.last_sequence;
-                if let Some(records) = new_records(self.last, batch)? {
-                    self.last = last;
-                    match self.records.is_empty() {
-                        true => self.records = records,
-                        false => self.records.extend(records),
-                    }
-                }
-                self.batches += 1;
-                Ok(true)
+                let is_awaited = batch.is_awaited;
+                let Some(records) = new_records(self.held.last(), batch)? else {
+                    return Ok(Added::Nothing);
+                };
+                self.held.add(records, is_awaited, Instant::now());
+                Ok(Added::New)
             }
             Some(Ok(_)) => Err(status(ErrorCode::ProtocolViolation, "a batch was expected")),
             // Larger than a message may be: it would come again and again, so it has to be heard of.
             Some(Err(status)) if status.code() == Code::OutOfRange => Err(status),
-            Some(Err(_)) | None => Ok(false),
+            Some(Err(_)) | None => Ok(Added::End),
         }
     }
 }
 
-/// Stores what was gathered; `committed` is then the sequence up to which the record is committed.
-async fn store_gathered(
+type Received = Option<Result<PublishRequest, Status>>;
+
+/// What a message brought.
+enum Added {
+    New,
+    Nothing,
+    End,
+}
+
+async fn store(
     app: &App,
     run_id: RunId,
-    committed: &mut u64,
-    gathered: Gathered,
-) -> Result<(), Status> {
-    let Gathered { last, records, .. } = gathered;
-    if records.is_empty() {
-        return Ok(());
-    }
-    let (record_count, size) = (records.len(), Size::of(&records));
-    let merged = read(gathered.committed + 1, records, size)
-        .await
-        .map_err(ServiceError::from)?;
-    let scopes = app
-        .sessions
-        .scopes(&app.storage, run_id, merged.sessions())
-        .await
-        .map_err(ServiceError::from)?;
-    let sealed = seal(
-        &app.data_keys,
-        app.session_defaults.retention.statements_days,
-        scopes,
-        merged,
-        size,
-    )
-    .await
-    .map_err(ServiceError::from)?;
-    match store(&app.storage, run_id, gathered.committed, last, &sealed)
-        .await
-        .map_err(ServiceError::from)?
-    {
-        Stored::Committed { refused } => {
-            app.metrics.batch_stored(record_count, refused);
-            if refused > 0 {
-                tracing::error!(run.id = %run_id, refused, "records refused for what they hold, see the audit log");
-            }
-            app.live.stored(&sealed);
-            *committed = last;
-            Ok(())
-        }
+    span: (u64, u64),
+    records: Vec<Bytes>,
+) -> Result<u64, Status> {
+    match take(app, run_id, span, records).await? {
+        Stored::Committed { .. } => Ok(span.1),
         Stored::CursorMoved => Err(status(
             ErrorCode::Conflict,
             "another stream of this run has stored records, open a new one",
         )),
+    }
+}
+
+/// The result of what is under way. Cancel safe: it goes on where it was.
+async fn finished(work: &mut Option<Work<'_>>) -> Result<u64, Status> {
+    match work {
+        Some(under_way) => {
+            let done = under_way.await;
+            *work = None;
+            done
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until `due`, for ever without one. Cancel safe.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -229,6 +294,7 @@ fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Bytes>>,
         first_sequence,
         last_sequence,
         mut records,
+        is_awaited: _,
     } = batch;
     let invalid = |reason: &str| status(ErrorCode::InvalidArgument, reason);
     if records.len() > MAX_RECORDS {
@@ -277,6 +343,7 @@ mod tests {
             first_sequence: first,
             last_sequence: last,
             records: (0..count).map(|index| number(index).into()).collect(),
+            is_awaited: false,
         }
     }
 

@@ -26,6 +26,7 @@ pub mod query_rows;
 pub mod quota;
 pub mod quota_claim;
 pub mod record;
+pub mod record_journal;
 pub mod recovery;
 pub mod reseal;
 pub mod session_check;

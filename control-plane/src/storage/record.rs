@@ -14,8 +14,11 @@ use super::quota::signed;
 use super::{StoreError, Transaction, column};
 use crate::ingest::record::{RowChunk, Statement, StatementEnd};
 
-const MOVE_CURSOR: &str = "update proxy_runs set committed_sequence = $3 \
-     where run_id = $1 and committed_sequence = $2";
+/// What is stored now leaves the journal. An entry has fewer than 65,536 records, so that those which have left it before
+/// need not be looked through until the next vacuum.
+const MOVE_CURSOR: &str = "with stored as (delete from record_journal where run_id = $1 \
+       and first_sequence > $2::bigint - 65536 and first_sequence <= $3 and last_sequence <= $3) \
+     update proxy_runs set committed_sequence = $3 where run_id = $1 and committed_sequence = $2";
 
 const COPY_STATEMENTS: &str = "copy queries (id, connection_id, user_id, database_id, grant_id, sequence, sql, kind, \
      fingerprint, key_day, parameters_sealed, started_at, first_row_us, duration_us, row_count, bytes_in, bytes_out, \

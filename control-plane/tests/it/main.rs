@@ -20,6 +20,7 @@ mod feed;
 mod feed_trouble;
 mod fleet;
 mod grants;
+mod journal;
 mod lists;
 mod live;
 mod login;

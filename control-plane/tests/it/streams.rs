@@ -99,14 +99,27 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) async fn next(&mut self) -> Result<u64, Status> {
+        Ok(self.answer().await?.committed_sequence)
+    }
+
+    pub(crate) async fn answer(&mut self) -> Result<v1::PublishResponse, Status> {
         let answer = within_deadline(self.inbound.message()).await?;
-        Ok(answer
-            .expect("the control plane ended the stream")
-            .committed_sequence)
+        Ok(answer.expect("the control plane ended the stream"))
+    }
+
+    /// Sends records that somebody waits for.
+    pub(crate) async fn send_awaited(&self, first_sequence: u64, records: &[v1::Record]) {
+        let mut batch = v1::RecordBatch::new(first_sequence, records);
+        batch.is_awaited = true;
+        self.send_batch(batch).await;
     }
 
     pub(crate) async fn send(&self, first_sequence: u64, records: Vec<v1::Record>) {
-        let batch = v1::RecordBatch::new(first_sequence, &records);
+        self.send_batch(v1::RecordBatch::new(first_sequence, &records))
+            .await;
+    }
+
+    async fn send_batch(&self, batch: v1::RecordBatch) {
         let message = Some(Publish::Batch(batch));
         self.sender
             .send(v1::PublishRequest { message })

@@ -23,8 +23,8 @@ use super::frame::{FrameError, FrameKey};
 use super::notes;
 use super::window::Batch;
 use super::writer::{Pending, WriteError, Writer, Written};
-pub(crate) use state::CursorMismatch;
 use state::State;
+pub(crate) use state::{Acknowledged, CursorMismatch};
 
 /// What a record costs besides its own bytes: its share of a frame, and its entry.
 const RECORD_OVERHEAD_BYTES: usize = 128;
@@ -50,7 +50,7 @@ pub(crate) struct Outbox {
     writer: Mutex<Writer>,
     folder: Arc<RunFolder>,
     capacity_bytes: usize,
-    /// Counts the times that room came back, or a commit that was waited for; whoever waits watches it.
+    /// Counts the times that room came back, or a record that was waited for is durable; whoever waits watches it.
     room: watch::Sender<u64>,
     /// Wakes the publisher when what it waits for is written.
     written: Notify,
@@ -96,7 +96,7 @@ pub(crate) enum Next {
 pub(crate) struct Waiting {
     pub(crate) records: u64,
     pub(crate) bytes: usize,
-    /// Sessions that wait for one of them to be committed, about.
+    /// Sessions that wait for one of them to be durable, about.
     pub(crate) awaiting: u64,
     /// Bytes of all records up to the sequence number.
     pub(crate) total_before: u64,
@@ -298,11 +298,11 @@ impl Outbox {
         }
     }
 
-    /// Whether the record with that number is stored for good; `false` makes the publisher hurry, and the caller is
-    /// told through [`Outbox::watch_room`].
-    pub(crate) fn is_committed(&self, sequence: u64) -> bool {
+    /// Whether a control plane has made the record with that number durable; `false` makes the publisher hurry, and the
+    /// caller is told through [`Outbox::watch_room`].
+    pub(crate) fn is_durable(&self, sequence: u64) -> bool {
         let mut state = self.state.lock();
-        if state.committed >= sequence {
+        if state.durable >= sequence {
             return true;
         }
         state.room_wanted = true;
@@ -317,18 +317,18 @@ impl Outbox {
         false
     }
 
-    /// All up to this one is stored for good.
+    /// All up to this one is stored.
     pub(crate) fn committed(&self) -> u64 {
         self.state.lock().committed
     }
 
-    /// Drops everything up to `committed`.
+    /// Drops everything that is stored.
     ///
     /// # Errors
-    /// When that is not a sequence number this run can have got acknowledged.
-    pub(crate) fn acknowledge(&self, committed: u64) -> Result<(), CursorMismatch> {
+    /// When those are not sequence numbers that this run can have got acknowledged.
+    pub(crate) fn acknowledge(&self, acknowledged: Acknowledged) -> Result<(), CursorMismatch> {
         let mut state = self.state.lock();
-        state.acknowledge(committed)?;
+        state.acknowledge(acknowledged)?;
         let is_untidy = !state.dropped.is_empty();
         let room_wanted = std::mem::take(&mut state.room_wanted);
         drop(state);

@@ -162,9 +162,10 @@ impl Recorder {
         !self.is_strict() || self.outbox.is_publishing()
     }
 
-    /// Whether the target may have the statements that have begun: under `strict` their start must be committed.
+    /// Whether the target may have the statements that have begun: under `strict` a control plane must have made their
+    /// start durable.
     pub(crate) fn is_durable(&self) -> bool {
-        !self.is_strict() || self.outbox.is_committed(self.last_started)
+        !self.is_strict() || self.outbox.is_durable(self.last_started)
     }
 
     /// Writes what must be written now: starts before their statements are forwarded, everything under `strict` and at
@@ -366,7 +367,7 @@ impl Recorder {
         // Strict: what was delivered is never further than a chunk ahead of what is durable.
         if pending > 0
             && self.level == AuditLevel::Strict
-            && !self.outbox.is_committed(self.last_rows)
+            && !self.outbox.is_durable(self.last_rows)
         {
             return false;
         }

@@ -24,6 +24,8 @@ pub(crate) struct Batch {
     /// `RecordBatch.records`, encoded, in pieces.
     pub(crate) records: Vec<Bytes>,
     pub(crate) bytes: usize,
+    /// Sessions wait for them to be durable.
+    pub(crate) is_awaited: bool,
 }
 
 /// How large a batch may get.

@@ -17,7 +17,7 @@ use super::channel::ControlPlane;
 use super::record_codec::{self, Outgoing};
 use crate::audit::Outbox;
 use crate::audit::batcher::{BatchLimits, Batcher, Decision};
-use crate::audit::outbox::{CursorMismatch, Next, Waiting, WakeAt};
+use crate::audit::outbox::{Acknowledged, CursorMismatch, Next, Waiting, WakeAt};
 use crate::audit::reader::Position;
 use crate::audit::window::{Batch, BatchLimit};
 
@@ -32,8 +32,10 @@ const BATCH: BatchLimit = BatchLimit {
     records: LIMITS.max_records,
     bytes: LIMITS.max_bytes,
 };
-/// Batches under way without an answer; storage works on one while the next travels.
+/// Batches under way that are not durable; storage works on one while the next travels.
 const MAX_UNACKNOWLEDGED_BATCHES: usize = 4;
+/// The same with those that are durable: a control plane stores them within moments.
+const MAX_UNSTORED_BATCHES: usize = 1000;
 /// One transaction of storage, with room for a bad moment.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -182,15 +184,16 @@ impl Publisher {
         let Some(first) = first else {
             return Err(PublishError::Closed { url });
         };
-        let committed = first.committed_sequence;
-        if let Err(mismatch) = self.outbox.acknowledge(committed) {
+        let acknowledged = acknowledged(first);
+        if let Err(mismatch) = self.outbox.acknowledge(acknowledged) {
             return Err(PublishError::Cursor { url, mismatch });
         }
         Ok(PublishStream {
             url,
             requests,
             answers,
-            sent: committed,
+            sent: acknowledged.committed,
+            durable: acknowledged.committed,
             position: Position::default(),
             unacknowledged: VecDeque::new(),
         })
@@ -218,7 +221,7 @@ impl Publisher {
                 Decision::Wait(due) => return Ok(Sleep::gathering(stream.sent, &waiting, due)),
                 Decision::Send => {}
             }
-            let batch = match self.outbox.next_behind(stream.sent, BATCH) {
+            let mut batch = match self.outbox.next_behind(stream.sent, BATCH) {
                 Next::Nothing => return Ok(Sleep::idle(stream.sent)),
                 Next::Batch(batch) => batch,
                 Next::OnDisk => match self.read(stream).await? {
@@ -227,11 +230,12 @@ impl Publisher {
                 },
             };
             self.outbox.on_its_way();
+            batch.is_awaited = waiting.awaiting > 0;
             stream.sent = batch.last_sequence;
             stream.unacknowledged.push_back(Unacknowledged {
                 last_sequence: batch.last_sequence,
                 sent_at: tokio::time::Instant::now(),
-                is_awaited: waiting.awaiting > 0,
+                is_awaited: batch.is_awaited,
             });
             if stream.requests.send(Outgoing::Batch(batch)).await.is_err() {
                 let url = stream.url.clone();
@@ -262,21 +266,31 @@ impl Publisher {
         answer: Result<Option<v1::PublishResponse>, tonic::Status>,
     ) -> Result<(), PublishError> {
         let url = || stream.url.clone();
-        let committed = match answer {
-            Ok(Some(response)) => response.committed_sequence,
+        let acknowledged = match answer {
+            Ok(Some(response)) => acknowledged(response),
             Ok(None) => return Err(PublishError::Closed { url: url() }),
             Err(status) => return Err(PublishError::status(url(), status)),
         };
         self.outbox
-            .acknowledge(committed)
+            .acknowledge(acknowledged)
             .map_err(|mismatch| PublishError::Cursor {
                 url: url(),
                 mismatch,
             })?;
         stream
             .unacknowledged
-            .retain(|sent| sent.last_sequence > committed);
+            .retain(|sent| sent.last_sequence > acknowledged.committed);
+        stream.durable = acknowledged.durable;
         Ok(())
+    }
+}
+
+fn acknowledged(response: v1::PublishResponse) -> Acknowledged {
+    let committed = response.committed_sequence;
+    Acknowledged {
+        // Control planes of earlier versions do not tell.
+        durable: response.durable_sequence.max(committed),
+        committed,
     }
 }
 
@@ -286,26 +300,34 @@ struct PublishStream {
     answers: Streaming<v1::PublishResponse>,
     /// Sequence number of the last record sent.
     sent: u64,
+    /// All up to this one is durable.
+    durable: u64,
     /// Where the spool is read, when it has to be.
     position: Position,
     unacknowledged: VecDeque<Unacknowledged>,
 }
 
-/// A batch without an answer.
+/// A batch that is not stored.
 struct Unacknowledged {
     last_sequence: u64,
     sent_at: tokio::time::Instant,
-    /// Sessions wait for its commit.
+    /// Sessions wait for it to be durable.
     is_awaited: bool,
 }
 
 impl PublishStream {
     fn is_full(&self) -> bool {
-        self.unacknowledged.len() >= MAX_UNACKNOWLEDGED_BATCHES
+        self.undurable().count() >= MAX_UNACKNOWLEDGED_BATCHES
+            || self.unacknowledged.len() >= MAX_UNSTORED_BATCHES
     }
 
     fn has_awaited(&self) -> bool {
-        self.unacknowledged.iter().any(|sent| sent.is_awaited)
+        self.undurable().any(|sent| sent.is_awaited)
+    }
+
+    fn undurable(&self) -> impl Iterator<Item = &Unacknowledged> {
+        let newest_first = self.unacknowledged.iter().rev();
+        newest_first.take_while(|sent| sent.last_sequence > self.durable)
     }
 
     fn answer_due(&self) -> Option<tokio::time::Instant> {

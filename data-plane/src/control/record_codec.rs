@@ -24,6 +24,7 @@ const BATCH: u32 = 2;
 /// Fields of `RecordBatch` in front of the records.
 const FIRST_SEQUENCE: u32 = 1;
 const LAST_SEQUENCE: u32 = 2;
+const IS_AWAITED: u32 = 4;
 
 /// A message of the stream.
 #[derive(Debug)]
@@ -103,12 +104,14 @@ fn put_batch(batch: &Batch, out: &mut impl BufMut) {
     let sequence = |field, value| key_len(field) + encoded_len_varint(value);
     let length = sequence(FIRST_SEQUENCE, batch.first_sequence)
         + sequence(LAST_SEQUENCE, batch.last_sequence)
+        + sequence(IS_AWAITED, batch.is_awaited.into())
         + batch.bytes;
     encode_key(BATCH, WireType::LengthDelimited, out);
     encode_varint(length as u64, out);
     for (field, value) in [
         (FIRST_SEQUENCE, batch.first_sequence),
         (LAST_SEQUENCE, batch.last_sequence),
+        (IS_AWAITED, batch.is_awaited.into()),
     ] {
         encode_key(field, WireType::Varint, out);
         encode_varint(value, out);
@@ -142,6 +145,7 @@ mod tests {
             first_sequence: 300,
             last_sequence: 302,
             records: vec![Default::default(); 3],
+            is_awaited: true,
         };
         let only_records = v1::RecordBatch {
             records: batch.records.clone(),
@@ -153,6 +157,7 @@ mod tests {
             last_sequence: 302,
             bytes: bytes.len(),
             records: vec![bytes.into()],
+            is_awaited: true,
         });
         assert_eq!(read(&sent), Message::Batch(batch));
     }

@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) deny: Option<v1::Deny>,
     pub(crate) records: Vec<v1::Record>,
     pub(crate) committed: HashMap<Vec<u8>, u64>,
+    /// Batches are durable if somebody waits for them, and not stored.
+    pub(crate) only_journals: bool,
     /// Last sequence of the newest batch, committed or not.
     pub(crate) received: u64,
     pub(crate) hellos: Vec<v1::Hello>,

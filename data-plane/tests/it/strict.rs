@@ -89,3 +89,23 @@ async fn long_results_and_pipelines_pass_as_they_are_committed() {
     stack.control.ended_statements(7).await;
     stack.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_run_when_their_start_is_durable_and_the_spool_keeps_what_is_not_stored() {
+    let stack = stack().await;
+    let client = stack.connect().await;
+    stack.control.state().only_journals = true;
+    for n in 0..20 {
+        client
+            .query_one("select $1::int", &[&n])
+            .await
+            .unwrap_or_else(|error| panic!("{n}: {error}"));
+    }
+    assert_eq!(stack.control.statements().len(), 0, "nothing is stored");
+    // A control plane that knows nothing of what the last one has held gets all of it.
+    stack.control.state().only_journals = false;
+    client.simple_query("select 'stored'").await.unwrap();
+    let statements = stack.control.ended_statements(21).await;
+    assert_eq!(statements.len(), 21);
+    stack.stop().await;
+}

@@ -18,6 +18,9 @@ pub struct RecordBatch {
     /// Each a [`Record`].
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub records: Vec<Bytes>,
+    /// Somebody waits for these records to be durable.
+    #[prost(bool, tag = "4")]
+    pub is_awaited: bool,
 }
 
 impl RecordBatch {
@@ -32,6 +35,7 @@ impl RecordBatch {
                 .iter()
                 .map(|record| record.encode_to_vec().into())
                 .collect(),
+            is_awaited: false,
         }
     }
 

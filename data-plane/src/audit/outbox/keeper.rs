@@ -164,11 +164,20 @@ impl Outbox {
         let mut room = self.watch_room();
         loop {
             self.flush();
-            let newest = self.state.lock().newest;
-            if self.is_committed(newest) || room.changed().await.is_err() {
+            if self.is_all_committed() || room.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    /// `false` makes the publisher hurry.
+    fn is_all_committed(&self) -> bool {
+        let (newest, committed) = {
+            let mut state = self.state.lock();
+            state.room_wanted = true;
+            (state.newest, state.committed)
+        };
+        self.is_durable(newest) && committed == newest
     }
 
     /// Removes the folder if nothing in it is still needed; otherwise the next process finds it.

@@ -21,6 +21,25 @@ pub(crate) struct CursorMismatch {
     newest: u64,
 }
 
+/// How far a control plane has taken the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    /// Kept for good, though whoever serves this run next may want it again.
+    pub(crate) durable: u64,
+    /// Stored, and not wanted again.
+    pub(crate) committed: u64,
+}
+
+impl Acknowledged {
+    /// All up to `sequence` is stored.
+    pub(crate) fn stored(sequence: u64) -> Self {
+        Self {
+            durable: sequence,
+            committed: sequence,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) pending: Pending,
@@ -28,9 +47,11 @@ pub(super) struct State {
     spare: Option<Pending>,
     /// Frames that were made of what was pending, and those of them that are written.
     frames: (u64, u64),
-    /// Sequence number of the newest record ever pushed, the newest in a frame, and the newest committed.
+    /// Sequence number of the newest record ever pushed, the newest in a frame, the newest that a control plane has made
+    /// durable, and the newest that is stored and need not be kept here.
     pub(super) newest: u64,
     pub(super) spooled: u64,
+    pub(super) durable: u64,
     pub(super) committed: u64,
     /// Bytes of all records in frames.
     pub(super) spooled_total: u64,
@@ -46,7 +67,7 @@ pub(super) struct State {
     pub(super) has_fault: bool,
     pub(super) room_wanted: bool,
     pub(super) wake: Option<WakeAt>,
-    /// Sequence number of the newest record whose commit a session waits for.
+    /// Sequence number of the newest record that a session waits for to be durable.
     pub(super) awaited: u64,
     /// Sessions that wait for records which are not on their way, about.
     pub(super) awaiting: u64,
@@ -71,6 +92,7 @@ impl State {
             frames: (0, 0),
             newest: 0,
             spooled: 0,
+            durable: 0,
             committed: 0,
             spooled_total: 0,
             window: Window::new(memory_bytes),
@@ -171,15 +193,17 @@ impl State {
         is_due
     }
 
-    pub(super) fn acknowledge(&mut self, committed: u64) -> Result<(), CursorMismatch> {
-        if committed > self.spooled || committed < self.committed {
+    pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged) -> Result<(), CursorMismatch> {
+        let Acknowledged { durable, committed } = acknowledged;
+        if durable.max(committed) > self.spooled || committed < self.committed {
             return Err(CursorMismatch {
-                committed,
+                committed: durable.max(committed),
                 first: self.committed + 1,
                 newest: self.spooled,
             });
         }
         self.committed = committed;
+        self.durable = self.durable.max(durable).max(committed);
         let (segments, used) = (&mut self.segments, &mut self.used_bytes);
         self.window.acknowledge(committed, |held| {
             if let Some(last) = segments.back_mut()

@@ -114,14 +114,20 @@ fn records_are_kept_until_they_are_acknowledged() {
     };
     assert_eq!((batch.first_sequence, batch.last_sequence), (1, 3));
     assert_eq!(decode(&batch).len(), 3);
-    outbox.acknowledge(2).unwrap();
+    outbox.acknowledge(Acknowledged::stored(2)).unwrap();
     assert_eq!(outbox.records().len(), 3);
     assert_eq!(outbox.depth().records, 3);
-    outbox.acknowledge(5).unwrap();
+    outbox.acknowledge(Acknowledged::stored(5)).unwrap();
     assert_eq!(outbox.depth(), Depth::default());
     assert!(matches!(outbox.next_behind(5, ALL), Next::Nothing));
-    assert!(outbox.acknowledge(6).is_err(), "not beyond the newest");
-    assert!(outbox.acknowledge(1).is_err(), "not what was dropped");
+    assert!(
+        outbox.acknowledge(Acknowledged::stored(6)).is_err(),
+        "not beyond the newest"
+    );
+    assert!(
+        outbox.acknowledge(Acknowledged::stored(1)).is_err(),
+        "not what was dropped"
+    );
 }
 
 #[test]
@@ -176,7 +182,7 @@ fn a_full_outbox_promises_nothing_until_it_is_acknowledged() {
     push(&outbox, 95_000);
     outbox.flush();
     assert!(outbox.try_reserve(10_000).is_none());
-    outbox.acknowledge(1).unwrap();
+    outbox.acknowledge(Acknowledged::stored(1)).unwrap();
     assert!(outbox.try_reserve(10_000).is_some());
 }
 
@@ -240,7 +246,7 @@ fn committed_segments_go_and_announced_statements_stay() {
         push(&outbox, 100_000);
         outbox.flush();
     }
-    outbox.acknowledge(20).unwrap();
+    outbox.acknowledge(Acknowledged::stored(20)).unwrap();
     outbox.tidy().unwrap();
     let segments = outbox.outbox.folder.segments().unwrap();
     assert_eq!(segments.len(), 1, "{segments:?}");

@@ -309,22 +309,35 @@ impl Events for Service {
         tokio::spawn(async move {
             let mut requests = request.into_inner();
             let mut run = Vec::new();
+            let mut held = Vec::new();
             while let Some(Ok(request)) = requests.next().await {
                 if let Some(Publish::Batch(batch)) = &request.message {
                     service.state.lock().unwrap().received = batch.last_sequence;
                 }
                 let mut answers = service.answers.clone();
                 let _closed = answers.wait_for(|answers| *answers).await.is_err();
-                let committed = match request.message.unwrap() {
+                let answer = match request.message.unwrap() {
                     Publish::Hello(hello) => {
                         run = hello.run_id;
                         let state = service.state.lock().unwrap();
-                        state.committed.get(&run).copied().unwrap_or(0)
+                        v1::PublishResponse {
+                            committed_sequence: state.committed.get(&run).copied().unwrap_or(0),
+                            durable_sequence: 0,
+                        }
                     }
-                    Publish::Batch(batch) => service.commit(&run, batch),
-                };
-                let answer = v1::PublishResponse {
-                    committed_sequence: committed,
+                    Publish::Batch(batch) if service.state.lock().unwrap().only_journals => {
+                        let answer = service.journal(&run, &batch);
+                        held.push(batch);
+                        answer
+                    }
+                    Publish::Batch(batch) => {
+                        held.push(batch);
+                        let stored = held.drain(..).map(|batch| service.commit(&run, batch));
+                        v1::PublishResponse {
+                            committed_sequence: stored.fold(0, u64::max),
+                            durable_sequence: 0,
+                        }
+                    }
                 };
                 let _gone = sender.send(Ok(answer)).await;
             }
@@ -336,6 +349,19 @@ impl Events for Service {
 }
 
 impl Service {
+    /// Takes the batch as one that is durable and not stored, if somebody waits for it.
+    fn journal(&self, run: &[u8], batch: &v1::RecordBatch) -> v1::PublishResponse {
+        let state = self.state.lock().unwrap();
+        let committed = state.committed.get(run).copied().unwrap_or(0);
+        v1::PublishResponse {
+            committed_sequence: committed,
+            durable_sequence: match batch.is_awaited {
+                true => batch.last_sequence,
+                false => committed,
+            },
+        }
+    }
+
     fn commit(&self, run: &[u8], batch: v1::RecordBatch) -> u64 {
         let mut state = self.state.lock().unwrap();
         let before = state.committed.get(run).copied().unwrap_or(0);

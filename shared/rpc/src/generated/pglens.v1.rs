@@ -1579,8 +1579,12 @@ pub struct PublishHello {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishResponse {
+    /// Stored; a new stream goes on behind it, so what is not needs to be kept.
     #[prost(uint64, tag = "1")]
     pub committed_sequence: u64,
+    /// Kept for good, though not stored yet perhaps. 0, or less than the other: no more than that.
+    #[prost(uint64, tag = "2")]
+    pub durable_sequence: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
