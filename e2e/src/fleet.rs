@@ -108,6 +108,14 @@ impl DataPlane {
         self.process = self.spec.start();
     }
 
+    /// Removes its spool, as when the disk is lost with the machine; it must have ended.
+    pub fn lose_spool(&self) {
+        let mut environment = self.spec.environment.iter();
+        let folder = environment.find(|(name, _)| *name == "PGL_SPOOL_DIR");
+        let (_, folder) = folder.expect("it has a spool");
+        std::fs::remove_dir_all(folder).expect("the spool can be removed");
+    }
+
     /// Its metrics.
     pub async fn metrics(&self) -> String {
         metrics(self.spec.operations_port).await

@@ -7,6 +7,7 @@ use pglens_core::{RunId, SessionId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::recovery::mark_unknown_in_txn;
 use super::{Storage, StoreError, Transaction, column};
 
 const REGISTER: &str = "insert into proxy_runs \
@@ -245,7 +246,8 @@ impl Storage {
     }
 }
 
-/// Marks a run lost and closes its sessions, unless it was heard of in the meantime.
+/// Marks a run lost and closes its sessions, unless it was heard of in the meantime. How statements without an end went on is
+/// unknown then, until the proxy comes back and tells.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -262,6 +264,8 @@ pub async fn close_lost_in_txn(
         return Ok(None);
     };
     let sessions = close_sessions(txn, run_id, "proxy_lost", &[], Duration::ZERO).await?;
+    let ids: Vec<Uuid> = sessions.iter().map(|id| id.0).collect();
+    mark_unknown_in_txn(txn, &ids).await?;
     Ok(Some(LostRun {
         run_id,
         proxy_name: column(&run, "proxy_name")?,

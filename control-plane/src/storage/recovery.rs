@@ -34,6 +34,16 @@ pub struct ClosedRun {
     pub incomplete: usize,
 }
 
+/// Says of the statements of these sessions that have no end that nobody knows how they went on.
+pub(super) async fn mark_unknown_in_txn(
+    txn: &Transaction<'_>,
+    sessions: &[Uuid],
+) -> Result<(), StoreError> {
+    let mark = txn.prepare_cached(MARK_UNKNOWN).await?;
+    txn.execute(&mark, &[&sessions]).await?;
+    Ok(())
+}
+
 /// Closes the sessions of a run whose record is there up to `last_sequence`. `None`: it is not.
 ///
 /// # Errors
@@ -58,8 +68,7 @@ pub async fn close_recovered_in_txn(
     if ids.is_empty() {
         return Ok(Some(ClosedRun::default()));
     }
-    let mark = txn.prepare_cached(MARK_UNKNOWN).await?;
-    txn.execute(&mark, &[&ids]).await?;
+    mark_unknown_in_txn(txn, &ids).await?;
     let close = txn.prepare_cached(CLOSE).await?;
     let mut closed = ClosedRun::default();
     for row in txn.query(&close, &[&ids, &is_complete]).await? {

@@ -138,12 +138,15 @@ async fn what_is_durable_is_on_record_when_proxy_and_spool_are_lost() {
     assert_eq!(scene.count(JOURNALED).await, 0);
     let events = scene.scene.plane.fleet.events("proxy.lost").await;
     assert_eq!(events[0]["committed_sequence"], 1);
+    let unknown = "select count(*) from queries where outcome_unknown";
+    assert_eq!(scene.count(unknown).await, 1);
 
     // It comes back after all, and goes on behind what was taken from the journal.
     let mut publisher = scene.scene.proxy.publish().await.unwrap();
     assert_eq!(publisher.committed, 1);
     publisher.store(records[1..].to_vec()).await;
-    let ended = "select count(*) from queries where duration_us is not null";
+    let ended =
+        "select count(*) from queries where duration_us is not null and not outcome_unknown";
     assert_eq!(scene.count(ended).await, 1);
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How long a commit that somebody waits for is put off, so that others can share it. A commit takes longer, and those
 /// who come too late wait for two.
-const SHARING: Duration = Duration::from_millis(2);
+const SHARING: Duration = Duration::from_millis(1);
 
 /// The three closings of a batch that nobody waits for.
 #[derive(Debug, Clone, Copy)]

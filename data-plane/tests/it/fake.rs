@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use pglens_rpc::v1;
 use pglens_rpc::v1::access_server::AccessServer;
@@ -65,6 +66,8 @@ pub(crate) struct State {
     pub(crate) deny: Option<v1::Deny>,
     pub(crate) records: Vec<v1::Record>,
     pub(crate) committed: HashMap<Vec<u8>, u64>,
+    /// The texts of statements, and when their start was committed.
+    pub(crate) committed_starts: HashMap<String, SystemTime>,
     /// Batches are durable if somebody waits for them, and not stored.
     pub(crate) only_journals: bool,
     /// Last sequence of the newest batch, committed or not.

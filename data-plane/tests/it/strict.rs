@@ -1,7 +1,11 @@
 //! The audit level `strict`: nothing runs before its start is stored for good.
 
+use std::time::SystemTime;
+
 use pglens_rpc::v1;
 use pglens_testkit::{DEADLINE, eventually};
+
+use tokio_postgres::types::ToSql;
 
 use crate::harness::{Stack, db_error};
 
@@ -87,6 +91,46 @@ async fn long_results_and_pipelines_pass_as_they_are_committed() {
         .unwrap_err();
     assert_eq!(db_error(&several).0, "0A000");
     stack.control.ended_statements(7).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_stored_before_its_statement_runs_whatever_is_not_answered_yet() {
+    let stack = stack().await;
+    let client = stack.connect().await;
+    let create = "create table t (text text, at timestamptz default clock_timestamp())";
+    client.batch_execute(create).await.unwrap();
+    // What is closed first has a Sync of its own, which is not answered yet when the statement comes.
+    let text = |n: i32| format!("insert into t (text) values ('statement {n}')");
+    for n in (0..20).step_by(2) {
+        let (one, closed) = (
+            client.prepare(&text(n)).await,
+            client.prepare("select 1").await,
+        );
+        drop(closed.unwrap());
+        let one = one.unwrap();
+        let (text, params): (_, [&(dyn ToSql + Sync); 0]) = (text(n + 1), []);
+        let run = (client.execute(&one, &params), client.simple_query(&text));
+        let ran = tokio::join!(run.0, run.1);
+        assert!(ran.0.is_ok() && ran.1.is_ok(), "{ran:?}");
+    }
+
+    let direct = stack.database.connect().await;
+    let rows = direct.query("select text, at from t", &[]).await.unwrap();
+    assert_eq!(rows.len(), 20);
+    let state = stack.control.state();
+    for row in rows {
+        let (name, ran_at): (String, SystemTime) = (row.get(0), row.get(1));
+        let mut starts = state.committed_starts.iter();
+        let (_, stored_at) = starts
+            .find(|(text, _)| text.contains(&format!("'{name}'")))
+            .unwrap();
+        assert!(
+            *stored_at <= ran_at,
+            "{name} ran before its start was stored"
+        );
+    }
+    drop(state);
     stack.stop().await;
 }
 

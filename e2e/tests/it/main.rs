@@ -38,5 +38,6 @@ mod refusals;
 mod revocation;
 mod sample;
 mod statement_life;
+mod strict;
 mod tls;
 mod values;

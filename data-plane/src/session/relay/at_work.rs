@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use pglens_wire::frontend::{Execute, tag};
+
 use super::ending::{Cancel, Ending};
 use super::engine::Engine;
 use super::exchange::Expected;
@@ -33,6 +35,14 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// Whether the record of what a message runs would begin with it, and not when the target has answered what came before.
+    /// Under `strict` only a start that is durable lets it be forwarded.
+    pub(super) fn begins_at_once(&self, message: u8, payload: &[u8]) -> bool {
+        let execute = (message == tag::EXECUTE).then(|| Execute::decode(payload).ok());
+        let portal = execute.flatten().map(|execute| execute.portal);
+        !self.recorder.is_running() && self.exchange.turns_at_once_to(portal)
     }
 
     /// Notes the statements of the message that was taken last, as far as the target does not turn to them at once.

@@ -253,14 +253,13 @@ impl Exchange {
             .any(|expected| matches!(expected, Expected::Query(_) | Expected::Execute(_)))
     }
 
-    /// Whether a statement is waiting or running.
-    pub(crate) fn has_statement(&self) -> bool {
-        self.queue.iter().any(|expected| {
-            matches!(
-                expected,
-                Expected::Query(_) | Expected::Execute(_) | Expected::FunctionCall(_)
-            )
-        })
+    /// Whether the target would turn at once to what runs next, the portal of that name or something that needs none (see
+    /// [`Exchange::statement_at_work`]).
+    pub(crate) fn turns_at_once_to(&self, portal: Option<&[u8]>) -> bool {
+        match portal.and_then(|name| self.portals.get(name)) {
+            Some(portal) => self.queue.iter().all(|before| before.prepares(portal)),
+            None => self.queue.is_empty(),
+        }
     }
 
     /// COPY FROM STDIN began: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).

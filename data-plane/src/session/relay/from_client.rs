@@ -137,14 +137,13 @@ impl Engine {
             return Ok(self.wait_for_replies(out));
         }
         let runs = matches!(header.tag(), tag::QUERY | tag::EXECUTE | tag::FUNCTION_CALL);
-        if runs && self.recorder.is_strict() && self.exchange.has_statement() {
-            // The start of each is committed before it is forwarded, and it begins when the one before has ended.
+        let payload = header.payload(frame);
+        if runs && self.recorder.is_strict() && !self.begins_at_once(header.tag(), payload) {
             return Ok(self.wait_for_replies(out));
         }
         if self.activity.is_being_cancelled() && self.client_waits(Wait::Cancel, now) {
             return Ok(Step::Wait(Wait::Cancel));
         }
-        let payload = header.payload(frame);
         let wait = match header.tag() {
             tag::QUERY => self.query(frame, payload, now, out),
             tag::PARSE => self.parse(frame, payload, now, out),

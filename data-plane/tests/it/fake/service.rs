@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use pglens_rpc::v1;
 use pglens_rpc::v1::access_server::Access;
@@ -12,6 +13,7 @@ use pglens_rpc::v1::login_request::Step as Request;
 use pglens_rpc::v1::login_response::Step as Response;
 use pglens_rpc::v1::proxy_message::Message as Up;
 use pglens_rpc::v1::publish_request::Message as Publish;
+use pglens_rpc::v1::record::Event;
 use pglens_wire::scram::{ChannelBinding, ScramVerifier, ServerExchange};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -367,9 +369,14 @@ impl Service {
         let before = state.committed.get(run).copied().unwrap_or(0);
         assert!(batch.first_sequence <= before + 1, "records are missing");
         let known = usize::try_from(before + 1 - batch.first_sequence).unwrap();
-        state
-            .records
-            .extend(batch.decoded().unwrap().into_iter().skip(known));
+        let records = batch.decoded().unwrap().into_iter().skip(known);
+        for record in records {
+            if let Some(Event::StatementStarted(started)) = &record.event {
+                let now = SystemTime::now();
+                state.committed_starts.insert(started.sql.clone(), now);
+            }
+            state.records.push(record);
+        }
         let committed = before.max(batch.last_sequence);
         state.committed.insert(run.to_vec(), committed);
         committed
