@@ -1,6 +1,5 @@
 //! Control planes and data planes as processes of their own over one storage database.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -10,6 +9,7 @@ use crate::balancer::Balancer;
 use crate::client::{self, Login};
 use crate::link::{Networks, route};
 use crate::place::Place;
+use crate::ports::free_ports;
 use crate::process::Running;
 use crate::program;
 use crate::target::{Target, open_folder};
@@ -179,7 +179,7 @@ impl Fleet {
         let key = key.success("pglens key generate").trim().to_owned();
 
         let count = options.control_planes;
-        let ports = free_port_list(3 * count + 2 * options.data_planes);
+        let ports = free_ports(3 * count + 2 * options.data_planes);
         let (control_ports, data_ports) = ports.split_at(3 * count);
         let grpc = control_ports.chunks(3).map(|ports| ports[1]);
         let networks = match options.networks {
@@ -375,22 +375,6 @@ async fn wait_until_ready(operations_port: u16) {
         }
     })
     .await;
-}
-
-/// Ports that nobody listens on. They are all held until all are chosen, so that they differ.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("bound").port())
-}
-
-/// As [`free_ports`], when their number is known only now.
-fn free_port_list(count: usize) -> Vec<u16> {
-    let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let held: Vec<TcpListener> = (0..count).map(listen).collect();
-    held.iter()
-        .map(|listener| listener.local_addr().expect("bound").port())
-        .collect()
 }
 
 fn local(port: u16) -> String {

@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod link;
 pub mod memory;
 pub mod place;
+pub mod ports;
 pub mod process;
 pub mod program;
 pub mod raw;

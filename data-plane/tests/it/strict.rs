@@ -118,10 +118,10 @@ async fn a_start_is_stored_before_its_statement_runs_whatever_is_not_answered_ye
     let direct = stack.database.connect().await;
     let rows = direct.query("select text, at from t", &[]).await.unwrap();
     assert_eq!(rows.len(), 20);
-    let state = stack.control.state();
+    let committed = stack.control.state().committed_starts.clone();
     for row in rows {
         let (name, ran_at): (String, SystemTime) = (row.get(0), row.get(1));
-        let mut starts = state.committed_starts.iter();
+        let mut starts = committed.iter();
         let (_, stored_at) = starts
             .find(|(text, _)| text.contains(&format!("'{name}'")))
             .unwrap();
@@ -130,7 +130,6 @@ async fn a_start_is_stored_before_its_statement_runs_whatever_is_not_answered_ye
             "{name} ran before its start was stored"
         );
     }
-    drop(state);
     stack.stop().await;
 }
 
