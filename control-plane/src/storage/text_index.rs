@@ -52,7 +52,7 @@ impl Storage {
     /// statements, and a connection of its own; to stop it is safe at any time.
     ///
     /// # Errors
-    /// When the database cannot be reached, or has no room.
+    /// When the database cannot be reached; when a day's index cannot be built, after those of the other days were.
     pub async fn text_index_build(&self, today: NaiveDate) -> Result<TextIndexes, StoreError> {
         let (client, connection) = self.connect_apart().await?;
         // It ends with the client, and the lock with it.
@@ -76,27 +76,45 @@ async fn build_missing(client: &Client, today: NaiveDate) -> Result<TextIndexes,
         Ok(schema) => schema,
         Err(reason) => return Ok(TextIndexes::Unavailable { reason }),
     };
-    let mut built = Vec::new();
+    let (mut built, mut failed) = (Vec::new(), None);
     for row in client.query(PARTITIONS, &[]).await? {
         let name: &str = column(&row, "name")?;
         let Some(day) = day_of_partition(TABLE, name).filter(|day| *day < today) else {
             continue;
         };
-        match column::<Option<bool>>(&row, "whole")? {
+        let is_left = match column::<Option<bool>>(&row, "whole")? {
             Some(true) => continue,
-            Some(false) => {
-                let text = format!("drop index concurrently {name}_text");
-                client.batch_execute(&text).await?;
-            }
-            None => {}
+            Some(false) => true,
+            None => false,
+        };
+        match build(client, &schema, name, is_left).await {
+            Ok(()) => built.push(day),
+            Err(error) if error.is_unavailable() => return Err(error),
+            // A day whose index is refused is no reason to go without those of the days before it.
+            Err(error) => failed = failed.or(Some(error)),
         }
-        let text = format!(
-            "create index concurrently {name}_text on {name} using gin (sql {schema}.gin_trgm_ops)"
-        );
-        client.batch_execute(&text).await?;
-        built.push(day);
     }
-    Ok(TextIndexes::Built(built))
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(TextIndexes::Built(built)),
+    }
+}
+
+/// Builds the index of one partition; `is_left` says that half of one is there.
+async fn build(
+    client: &Client,
+    schema: &str,
+    partition: &str,
+    is_left: bool,
+) -> Result<(), StoreError> {
+    if is_left {
+        let text = format!("drop index concurrently {partition}_text");
+        client.batch_execute(&text).await?;
+    }
+    let text = format!(
+        "create index concurrently {partition}_text on {partition} using gin (sql {schema}.gin_trgm_ops)"
+    );
+    Ok(client.batch_execute(&text).await?)
 }
 
 /// Where the extension is, which is added if it is not there; or why it cannot be.

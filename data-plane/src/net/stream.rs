@@ -5,14 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+use super::Socket;
 
 /// Either end of a connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
@@ -24,10 +25,22 @@ impl Stream {
     ///
     /// # Errors
     /// When the system refuses the option; it is closed as usual then.
-    pub(crate) fn reset(self) -> io::Result<()> {
-        match &self {
-            Self::Plain(stream) => stream.set_zero_linger(),
-            Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
+    pub(crate) fn reset(mut self) -> io::Result<()> {
+        self.socket().set_zero_linger()
+    }
+
+    /// See [`Socket::unwatch`].
+    ///
+    /// # Errors
+    /// When the system refuses; the connection is lost then.
+    pub(crate) fn unwatch(&mut self) -> io::Result<()> {
+        self.socket().unwatch()
+    }
+
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
         }
     }
 }

@@ -137,7 +137,7 @@ mod tests {
         socket.set_recv_buffer_size(4096).unwrap();
         let client = socket.connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        (client.unwrap(), Stream::Plain(accepted.unwrap().0))
+        (client.unwrap(), Stream::Plain(accepted.unwrap().0.into()))
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use super::SessionDeps;
 use super::proxy_header::{self, ProxyHeaderError};
 use super::report::ClientError;
 use crate::metrics::NotServed;
-use crate::net::{Connection, ReadError, Stream};
+use crate::net::{Connection, ReadError, Socket, Stream};
 use crate::tls::{ALPN, ServerTls};
 
 /// First byte of a TLS record that carries a handshake.
@@ -98,11 +98,11 @@ pub(crate) async fn negotiate(
     }
     let (arriving, tls) = match (first, deps.tls.current()) {
         ([TLS_HANDSHAKE], Some(tls)) => {
-            let (arriving, facts) = begin_with_tls(socket, &tls).await?;
+            let (arriving, facts) = begin_with_tls(socket.into(), &tls).await?;
             (arriving, Some(facts))
         }
         ([TLS_HANDSHAKE], None) => return Err(StartupError::NoTls),
-        _ => (Arriving::new(Stream::Plain(socket)), None),
+        _ => (Arriving::new(Stream::Plain(socket.into())), None),
     };
     packets(arriving, tls, peer, deps).await
 }
@@ -242,7 +242,7 @@ impl Arriving {
 }
 
 async fn begin_with_tls(
-    socket: TcpStream,
+    socket: Socket,
     tls: &ServerTls,
 ) -> Result<(Arriving, TlsFacts), StartupError> {
     let (mut arriving, facts, alpn) = accept(socket, tls).await?;
@@ -271,7 +271,7 @@ async fn encrypt(
 
 type Accepted = (Arriving, TlsFacts, Option<Vec<u8>>);
 
-async fn accept(socket: TcpStream, tls: &ServerTls) -> Result<Accepted, StartupError> {
+async fn accept(socket: Socket, tls: &ServerTls) -> Result<Accepted, StartupError> {
     let stream = tls
         .acceptor
         .accept(socket)

@@ -14,8 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
 use crate::control::Target;
-use crate::net::Stream;
 use crate::net::end_point::server_end_point;
+use crate::net::{Socket, Stream};
 
 /// Whether a connection is tried with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(super) async fn dial(target: &Target, encryption: Encryption) -> Result<Dial
         })?;
     // Small messages in both directions, and we never wait for more to come.
     let _only_slower = socket.set_nodelay(true);
-    let plain = |socket| Dialled {
-        stream: Stream::Plain(socket),
+    let plain = |socket: TcpStream| Dialled {
+        stream: Stream::Plain(Socket::from(socket)),
         channel_binding: None,
     };
     if encryption == Encryption::Plain {
@@ -89,7 +89,7 @@ async fn encrypt(target: &Target, socket: TcpStream) -> Result<Dialled, ConnectE
         host: target.host.clone(),
     })?;
     let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, socket)
+        .connect(name, Socket::from(socket))
         .await
         .map_err(ConnectError::TlsHandshake)?;
     let certificates = stream.get_ref().1.peer_certificates();

@@ -294,16 +294,23 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_was_left_half_made_is_made_again() {
+async fn an_index_that_is_refused_or_half_made_is_made_later() {
     let record = Record::new().await;
     let today = Utc::now().date_naive();
-    record.storage.text_index_build(today).await.unwrap();
-    let yesterday = today - Days::new(1);
+    let (yesterday, before) = (today - Days::new(1), today - Days::new(2));
     let name = format!("queries_{}_text", yesterday.format("%Y%m%d"));
     let client = record.storage.client().await.unwrap();
-    let broken =
-        format!("update pg_index set indisvalid = false where indexrelid = '{name}'::regclass");
-    client.batch_execute(&broken).await.unwrap();
+    let run = async |sql: String| client.batch_execute(&sql).await.unwrap();
+    run(format!("create table {name} ()")).await;
+    record.storage.text_index_build(today).await.unwrap_err();
+    let indexed = indexed_days(&client).await.unwrap();
+    assert!(indexed.contains(&before) && !indexed.contains(&yesterday));
+    run(format!("drop table {name}")).await;
+    record.storage.text_index_build(today).await.unwrap();
+    run(format!(
+        "update pg_index set indisvalid = false where indexrelid = '{name}'::regclass"
+    ))
+    .await;
     assert!(!indexed_days(&client).await.unwrap().contains(&yesterday));
     let again = record.storage.text_index_build(today).await.unwrap();
     assert_eq!(again, TextIndexes::Built(vec![yesterday]));

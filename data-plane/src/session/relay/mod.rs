@@ -6,6 +6,7 @@
 
 mod alarm;
 mod at_work;
+mod bulk;
 mod copy_in;
 mod described;
 mod ending;

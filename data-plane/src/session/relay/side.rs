@@ -3,10 +3,11 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use super::bulk::Rests;
 use super::engine::{Progress, Wait};
 use super::output::Passage;
 use super::{Ending, Output};
@@ -22,6 +23,7 @@ pub(crate) struct Side {
     /// The engine was done with some of it in this turn.
     pub(super) got_on: bool,
     needs_flush: bool,
+    rests: Rests,
     /// Writing failed: the peer is gone, though its last words may still be readable.
     is_deaf: bool,
 }
@@ -35,6 +37,7 @@ impl Side {
             progress: Progress::default(),
             got_on: false,
             needs_flush: false,
+            rests: Rests::default(),
             is_deaf: false,
         }
     }
@@ -57,7 +60,16 @@ impl Side {
 
     /// One read; `Ready(0)` is the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let polled = self.connection.poll_fill(cx, self.progress.needs);
+        let polled = loop {
+            ready!(self.rests.poll(cx));
+            let polled = self.connection.poll_fill(cx, self.progress.needs);
+            if polled.is_ready() || !self.rests.begin(&mut self.connection.stream) {
+                break polled;
+            }
+        };
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.rests.came(*count);
+        }
         self.has_news |= matches!(polled, Poll::Ready(Ok(1..)));
         polled
     }
@@ -72,6 +84,7 @@ impl Side {
             match poll_write(&mut self.connection.stream, cx, self.output.pending()) {
                 Poll::Ready(Ok(count)) => {
                     self.output.wrote(count, rest);
+                    self.rests.turned();
                     self.needs_flush = true;
                 }
                 Poll::Ready(Err(error)) => {
@@ -102,6 +115,7 @@ impl Side {
         if !run.is_empty() && !self.is_deaf {
             match poll_write(&mut self.connection.stream, cx, run) {
                 Poll::Ready(Ok(count)) => {
+                    self.rests.turned();
                     self.needs_flush = true;
                     if count == run.len() {
                         self.output.wrote_all(rest);

@@ -1,0 +1,160 @@
+//! When the parts of a long result, or of a long COPY, are left to gather before they are read.
+//!
+//! PostgreSQL sends in parts of 8 KiB. To pass each on by itself costs a wake of this thread, one of the receiver, and the
+//! switches between them, many times what is done with the bytes. So in the middle of bulk a socket that was read empty
+//! is not watched for a moment.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::net::Stream;
+use crate::net::nap::Nap;
+
+/// How long parts gather: at 100 MB/s some 40 KiB, which finds room in the window of a young connection.
+const REST: Duration = Duration::from_micros(400);
+/// Bytes after which a flow in one direction is bulk. Less than this is not held up at all.
+const BULK_AFTER: usize = 512 * 1024;
+/// What comes in smaller parts is a conversation.
+const SMALL_READ: usize = 2048;
+/// A flow that brings so much in one rest would be held up by a longer one, and soon by this one.
+const FAST_BURST: usize = 128 * 1024;
+/// How often a socket has to be read empty before such a flow is looked at again.
+const FAST_FOR: u32 = 64;
+
+/// What came from one peer since it was written to.
+#[derive(Debug, Default)]
+struct Flow {
+    bytes: usize,
+    /// Since the last rest.
+    burst: usize,
+    fast_for: u32,
+}
+
+impl Flow {
+    fn came(&mut self, count: usize) {
+        if count < SMALL_READ {
+            *self = Self::default();
+        } else {
+            self.bytes = self.bytes.saturating_add(count);
+            self.burst = self.burst.saturating_add(count);
+        }
+    }
+
+    /// The socket is empty. Whether parts are to gather in it.
+    fn may_rest(&mut self) -> bool {
+        if self.bytes < BULK_AFTER || self.burst == 0 {
+            return false;
+        }
+        if std::mem::take(&mut self.burst) >= FAST_BURST {
+            self.fast_for = FAST_FOR;
+        }
+        match self.fast_for.checked_sub(1) {
+            Some(left) => self.fast_for = left,
+            None => return true,
+        }
+        false
+    }
+}
+
+/// The rests of one side of a relay.
+#[derive(Debug, Default)]
+pub(super) struct Rests {
+    flow: Flow,
+    /// Made for the first rest: few sessions have one.
+    nap: Option<Box<Nap>>,
+    is_resting: bool,
+}
+
+impl Rests {
+    /// `count` bytes were read.
+    pub(super) fn came(&mut self, count: usize) {
+        self.flow.came(count);
+    }
+
+    /// The peer was written to: what comes now is an answer, or the next part of a conversation.
+    pub(super) fn turned(&mut self) {
+        if self.flow.bytes > 0 {
+            self.flow = Flow::default();
+            self.is_resting = false;
+        }
+    }
+
+    /// Pending while parts gather.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(nap) = self.nap.as_ref().filter(|_| self.is_resting)
+            && nap.poll(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.is_resting = false;
+        Poll::Ready(())
+    }
+
+    /// Takes note that `stream` has nothing to read. `true`: it may not be watched any more, and [`Rests::poll`] says when
+    /// it is to be read.
+    pub(super) fn begin(&mut self, stream: &mut Stream) -> bool {
+        if !self.flow.may_rest() {
+            return false;
+        }
+        // Without a timer the flow costs more and passes all the same; a socket that was lost says so when it is read.
+        self.is_resting = self.try_begin(stream).is_ok();
+        true
+    }
+
+    fn try_begin(&mut self, stream: &mut Stream) -> io::Result<()> {
+        let nap = match &mut self.nap {
+            Some(nap) => nap,
+            none => none.insert(Box::new(Nap::new()?)),
+        };
+        nap.begin(REST)?;
+        stream.unwatch()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: usize = 8192;
+
+    fn bulk() -> Flow {
+        let mut flow = Flow::default();
+        for _ in 0..BULK_AFTER / PART {
+            assert!(!flow.may_rest(), "{flow:?}");
+            flow.came(PART);
+        }
+        flow
+    }
+
+    #[test]
+    fn a_flow_rests_when_it_is_bulk_and_each_time_something_came() {
+        let mut flow = bulk();
+        flow.burst = 0;
+        for _ in 0..10 {
+            assert!(!flow.may_rest(), "nothing came since");
+            flow.came(PART);
+            flow.came(PART);
+            assert!(flow.may_rest());
+        }
+    }
+
+    #[test]
+    fn a_small_part_ends_it() {
+        let mut flow = bulk();
+        flow.came(100);
+        flow.came(PART);
+        assert!(!flow.may_rest());
+    }
+
+    #[test]
+    fn a_fast_flow_is_left_alone_for_a_while() {
+        let mut flow = bulk();
+        flow.came(FAST_BURST);
+        for _ in 0..FAST_FOR {
+            assert!(!flow.may_rest());
+            flow.came(PART);
+        }
+        assert!(flow.may_rest());
+    }
+}
