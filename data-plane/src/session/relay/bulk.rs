@@ -61,7 +61,7 @@ impl Flow {
 #[derive(Debug, Default)]
 pub(super) struct Rests {
     flow: Flow,
-    /// Made for the first rest: few sessions have one.
+    /// Made for the first rest of a flow: few sessions have one.
     nap: Option<Box<Nap>>,
     is_resting: bool,
 }
@@ -80,7 +80,8 @@ impl Rests {
         }
     }
 
-    /// Pending while parts gather.
+    /// Pending while parts gather. The stream must be read when it is not, so that the task is woken: the timer of a flow that
+    /// is over goes then.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(nap) = self.nap.as_ref().filter(|_| self.is_resting)
             && nap.poll(cx).is_pending()
@@ -88,6 +89,9 @@ impl Rests {
             return Poll::Pending;
         }
         self.is_resting = false;
+        if self.flow.bytes == 0 {
+            self.nap = None;
+        }
         Poll::Ready(())
     }
 
@@ -115,6 +119,9 @@ impl Rests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     const PART: usize = 8192;
 
@@ -156,5 +163,31 @@ mod tests {
             flow.came(PART);
         }
         assert!(flow.may_rest());
+    }
+
+    #[tokio::test]
+    async fn a_rest_ends_by_itself_or_when_the_peer_is_written_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap());
+        let (peer, accepted) = tokio::join!(peer, listener.accept());
+        let (mut peer, mut stream) = (peer.unwrap(), Stream::Plain(accepted.unwrap().0.into()));
+        let mut rests = Rests {
+            flow: bulk(),
+            ..Rests::default()
+        };
+        assert!(rests.begin(&mut stream));
+        assert!(!rests.begin(&mut stream), "nothing came since");
+        assert!(poll_fn(|cx| Poll::Ready(rests.poll(cx))).await.is_pending());
+        peer.write_all(b"part").await.unwrap();
+        poll_fn(|cx| rests.poll(cx)).await;
+        let mut part = [0; 4];
+        stream.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"part");
+
+        rests.came(PART);
+        assert!(rests.begin(&mut stream) && rests.nap.is_some());
+        rests.turned();
+        assert!(poll_fn(|cx| Poll::Ready(rests.poll(cx))).await.is_ready());
+        assert!(rests.nap.is_none(), "the flow is over");
     }
 }
