@@ -41,14 +41,23 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Gives up every run that was silent for `silence`, and returns them. Replicas that do so at once take a run each.
+/// Gives up every run that was silent for `silence`, and returns them. Replicas that do so at once take a run each. A run that
+/// cannot be given up is left for the next time.
 ///
 /// # Errors
-/// When storage is not available, or the key of a run's journal is not.
-pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, ServiceError> {
+/// When storage is not available.
+pub async fn sweep(app: &App, silence: Duration) -> Result<Vec<RunId>, StoreError> {
     let mut lost = Vec::new();
     for run_id in app.storage.proxy_run_list_silent(silence, MAX_RUNS).await? {
-        if let Some(run) = give_up(app, run_id, silence).await? {
+        let given_up = match give_up(app, run_id, silence).await {
+            Ok(given_up) => given_up,
+            // The others are not to wait for it.
+            Err(error) => {
+                tracing::warn!(run.id = %run_id, error = %Chain(&error), "lost proxy not given up yet");
+                continue;
+            }
+        };
+        if let Some(run) = given_up {
             tracing::error!(
                 run.id = %run.run_id,
                 proxy.name = run.proxy_name,
