@@ -235,6 +235,11 @@ async fn forget_before(client: &UsedClient, kept_from: KeptFrom) -> Result<(), S
             "delete from query_rows_default where key_day < $1",
             KeyPurpose::Rows,
         ),
+        // Nothing is left there for long, but by a run of which nobody ever heard again.
+        (
+            "delete from record_journal where key_day < $1",
+            KeyPurpose::Rows,
+        ),
     ] {
         client.execute(text, &[&kept_from.of(purpose)]).await?;
     }

@@ -87,8 +87,14 @@ async fn rows_go_before_their_statements_and_both_with_their_keys() {
     assert!(named("rows").contains(&day(7)) && !named("statements").contains(&day(7)));
     assert_eq!(read(long_ago).await.0, 200, "listing drops nothing");
 
+    let storage = scene.plane.fleet.storage.connect().await;
+    let journaled = "insert into record_journal values \
+         (gen_random_uuid(), 1, 2, current_date - 7, ''), (gen_random_uuid(), 1, 2, current_date, '')";
+    storage.batch_execute(journaled).await.unwrap();
     let kept = drop_past(&settings).await.unwrap().unwrap();
     assert_eq!((kept.dropped.len(), kept.failed.len()), (25, 0));
+    let journaled = "select count(*) from record_journal";
+    assert_eq!(scene.count(journaled).await, 1, "it goes with its key");
     let (status, query) = read(today).await;
     assert_eq!((status, &query["rows_dropped"]), (200, &json!(false)));
     assert_eq!(query["result_rows"], json!([["captured"]]));

@@ -124,6 +124,7 @@ impl List<'_> {
                 }
                 None => {
                     let boundary = self.step_end(client, after, scale).await?;
+                    let boundary = text_days.stop(after, self.order, boundary);
                     let found = self.read(client, after, boundary, missing).await?;
                     text_days.step_found(found.len(), scale);
                     scale = (scale * 2).min(MAX_STEP_SCALE);

@@ -66,12 +66,9 @@ impl TextDays {
     /// The days to be read next, behind `after`. If there are none, the walk is to go on by a step.
     pub(super) fn next(&self, after: Option<Uuid>, order: Order) -> Option<Days> {
         let after = after.filter(|_| self.is_rare)?;
-        let next = match order {
-            Order::Newest => after.as_u128().checked_sub(1)?,
-            Order::Oldest => after.as_u128().checked_add(1)?,
-        };
+        let next = next_id(after, order)?;
         let is_indexed = |day: &NaiveDate| self.indexed.contains(day);
-        let first = day_in_id(Uuid::from_u128(next)).filter(is_indexed)?;
+        let first = day_in_id(next).filter(is_indexed)?;
         let following = std::iter::successors(Some(first), |day| match order {
             Order::Newest => day.pred_opt(),
             Order::Oldest => day.succ_opt(),
@@ -90,6 +87,39 @@ impl TextDays {
         })
     }
 
+    /// Where a step that begins behind `after` and would end at `boundary` is to end: not beyond a day that is read through
+    /// its index afterwards.
+    pub(super) fn stop(
+        &self,
+        after: Option<Uuid>,
+        order: Order,
+        boundary: Option<Uuid>,
+    ) -> Option<Uuid> {
+        let boundary = boundary?;
+        let edge = after
+            .filter(|_| self.is_rare)
+            .and_then(|after| self.edge_behind(after, order));
+        Some(match (edge, order) {
+            (Some(edge), Order::Newest) => boundary.max(edge),
+            (Some(edge), Order::Oldest) => boundary.min(edge),
+            (None, _) => boundary,
+        })
+    }
+
+    /// The last id of the day that is behind `after`, if the day behind that one is indexed.
+    fn edge_behind(&self, after: Uuid, order: Order) -> Option<Uuid> {
+        let day = day_in_id(next_id(after, order)?)?;
+        let (lowest, behind) = id_range(day)?;
+        let (edge, following) = match order {
+            Order::Newest => (lowest, day.pred_opt()?),
+            Order::Oldest => (
+                Uuid::from_u128(behind.as_u128().checked_sub(1)?),
+                day.succ_opt()?,
+            ),
+        };
+        self.indexed.contains(&following).then_some(edge)
+    }
+
     /// Takes note of how many statements of `days` have the text; `false`: too many to look at them all.
     fn found(&mut self, days: &Days, found: usize) -> bool {
         let is_few = i64::try_from(found).is_ok_and(|found| found <= MAX_FOUND);
@@ -103,6 +133,15 @@ impl TextDays {
         self.at_once = 1;
         false
     }
+}
+
+fn next_id(after: Uuid, order: Order) -> Option<Uuid> {
+    let id = after.as_u128();
+    let next = match order {
+        Order::Newest => id.checked_sub(1),
+        Order::Oldest => id.checked_add(1),
+    };
+    next.map(Uuid::from_u128)
 }
 
 impl List<'_> {
@@ -208,6 +247,24 @@ mod tests {
         let expected = [(20, 20), (21, 22), (23, 26), (27, 31)];
         let expected = expected.map(|(first, last)| (day(first), day(last)));
         assert_eq!(read(&mut oldest, Order::Oldest, &[FEW; 5]), expected);
+    }
+
+    #[test]
+    fn a_step_ends_where_a_day_with_an_index_begins() {
+        let mut text_days = days([10, 11, 20]);
+        let (twelfth, behind) = id_range(day(12)).unwrap();
+        let (ninth, _) = id_range(day(9)).unwrap();
+        let newest =
+            |text_days: &TextDays, boundary| text_days.stop(Some(behind), Order::Newest, boundary);
+        assert_eq!(newest(&text_days, Some(ninth)), Some(twelfth));
+        assert_eq!(newest(&text_days, Some(behind)), Some(behind), "before it");
+        assert_eq!(newest(&text_days, None), None, "the list ends before");
+        let (nineteenth, last) = id_range(day(19)).unwrap();
+        let last = Uuid::from_u128(last.as_u128() - 1);
+        let oldest = |boundary| text_days.stop(Some(nineteenth), Order::Oldest, Some(boundary));
+        assert_eq!(oldest(id_range(day(25)).unwrap().0), Some(last));
+        text_days.is_rare = false;
+        assert_eq!(newest(&text_days, Some(ninth)), Some(ninth), "it is walked");
     }
 
     #[test]
