@@ -5,6 +5,8 @@
 //! came, sealed, into one row of a journal, and is stored with what follows it. Until then the proxy keeps it as well,
 //! and sends it again to whoever serves it next. Only when proxy and spool are lost is it read from here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::Utc;
 use pglens_core::RunId;
@@ -76,8 +78,10 @@ pub async fn fold(app: &App, run_id: RunId) -> Result<Folded, ServiceError> {
             folded.unreadable_from = Some(first.max(committed + 1));
             break;
         };
-        folded.records += records.len() as u64;
-        let span = (committed, entry.last_sequence);
+        let count = records.len() as u64;
+        folded.records += count;
+        // What was sealed counts, and not what the row says beside it.
+        let span = (committed, committed + count);
         if take(app, run_id, span, records).await? == Stored::CursorMoved {
             return Err(ServiceError::conflict(
                 "a stream of the run has stored records",
@@ -101,7 +105,7 @@ async fn open(
     app: &App,
     run_id: RunId,
     entry: &JournalEntry,
-) -> Result<RecordBatch, std::sync::Arc<DataKeyError>> {
+) -> Result<RecordBatch, Arc<DataKeyError>> {
     let place = place(run_id, entry.first_sequence);
     let keys = &app.data_keys;
     let plain = keys
@@ -110,7 +114,7 @@ async fn open(
     RecordBatch::decode(plain.as_slice()).map_err(|_| DataKeyError::Damaged.into())
 }
 
-/// The records behind `committed`; `None` when some are missing in between, or the entry is not what it is said to be.
+/// The records behind `committed`; `None` when some are missing in between, or none is there although there should be.
 fn behind(committed: u64, batch: RecordBatch) -> Option<Vec<Bytes>> {
     let mut records = batch.records;
     let known = (committed + 1).checked_sub(batch.first_sequence)?;
@@ -126,7 +130,7 @@ fn behind(committed: u64, batch: RecordBatch) -> Option<Vec<Bytes>> {
 fn unreadable<T>(
     run_id: RunId,
     first: u64,
-    error: &std::sync::Arc<DataKeyError>,
+    error: &Arc<DataKeyError>,
 ) -> Result<Option<T>, ServiceError> {
     match **error {
         DataKeyError::Storage(_) | DataKeyError::Wrapped { .. } => Err(error.clone().into()),

@@ -189,3 +189,25 @@ async fn a_journal_that_was_tampered_with_is_said_to_be_unreadable() {
     assert_eq!(scene.count(STATEMENTS).await, 0);
     assert_eq!(scene.count(JOURNALED).await, 0);
 }
+
+#[tokio::test]
+async fn an_entry_that_claims_more_than_was_sealed_moves_the_cursor_no_further() {
+    let mut scene = Trouble::new().await;
+    let records = scene.statement(1);
+    scene.journal(&records).await;
+    scene
+        .sql("update record_journal set last_sequence = 100")
+        .await;
+    scene.over().await;
+    scene.lose_proxy().await;
+    let events = scene.scene.plane.fleet.events("proxy.lost").await;
+    assert_eq!(
+        (
+            &events[0]["committed_sequence"],
+            &events[0]["journal_unreadable_from"]
+        ),
+        (&2.into(), &3.into())
+    );
+    assert_eq!(scene.count(STATEMENTS).await, 1);
+    assert_eq!(scene.count(JOURNALED).await, 0);
+}
