@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use nix::unistd::setsid;
 use pglens_runtime::{Chain, ConfigError, Fatal, Settings, process};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +86,7 @@ pub(crate) fn run_control_plane(matches: &ArgMatches) -> ExitCode {
     let settings = Settings::from_matches(pglens_control_plane::SETTINGS, matches);
     let with_stdin = matches.get_flag(STOP_WITH_STDIN);
     process::run("pglens control-plane", settings, |settings, shutdown| {
-        follow_stdin(with_stdin, &shutdown);
+        belong_to_dev(with_stdin, &shutdown);
         let (ready, _nobody_waits) = oneshot::channel();
         serve_control_plane(settings, shutdown, ready)
     })
@@ -95,7 +96,7 @@ pub(crate) fn run_data_plane(matches: &ArgMatches) -> ExitCode {
     let settings = Settings::from_matches(pglens_data_plane::SETTINGS, matches);
     let with_stdin = matches.get_flag(STOP_WITH_STDIN);
     process::run("pglens data-plane", settings, |settings, shutdown| {
-        follow_stdin(with_stdin, &shutdown);
+        belong_to_dev(with_stdin, &shutdown);
         let (ready, _nobody_waits) = oneshot::channel();
         serve_data_plane(settings, shutdown, ready)
     })
@@ -109,11 +110,22 @@ fn stop_with_stdin() -> Arg {
         .help("End in good order when standard input ends")
 }
 
-/// Standard input is a pipe whose other end closes with the process that started us, however that ends.
-fn follow_stdin(enabled: bool, shutdown: &CancellationToken) {
-    if !enabled {
-        return;
+/// What is different for a plane that `pglens dev` started.
+fn belong_to_dev(enabled: bool, shutdown: &CancellationToken) {
+    if enabled {
+        own_session();
+        follow_stdin(shutdown);
     }
+}
+
+/// Ctrl-C reaches only who started us, and stops things in order. And the scheduler, which may share processors out by
+/// sessions (sched(7), "The autogroup feature"), treats the planes as it does services: each has its own share.
+fn own_session() {
+    let _leads_one = setsid(); // refused to those who lead a group already, and so are not reached either
+}
+
+/// Standard input is a pipe whose other end closes with the process that started us, however that ends.
+fn follow_stdin(shutdown: &CancellationToken) {
     let shutdown = shutdown.clone();
     std::thread::spawn(move || {
         let mut rest = [0; 64];

@@ -134,7 +134,6 @@ impl Recipe {
             // Not as flags: those are for every user of the machine to read.
             .envs(self.pairs.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
-            .process_group(0) // Ctrl-C reaches only us, and we stop things in order
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| self.spawn_error(source))

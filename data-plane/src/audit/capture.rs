@@ -258,9 +258,9 @@ impl Capture {
     }
 
     /// The memory, for the rows of another statement.
-    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
         self.chunk.clear();
-        self.chunk
+        std::mem::take(&mut self.chunk)
     }
 }
 

@@ -46,11 +46,17 @@ impl Digest {
 
     /// `None` when there was nothing.
     pub(crate) fn value(&self) -> Option<[u8; 32]> {
-        let of_several = self.state.as_ref().map(|state| {
-            let mut hasher = state.hasher.clone();
-            *hasher.update(&state.staged).finalize().as_bytes()
-        });
+        let of_several = self.state.as_ref().map(|state| state.value());
         of_several.or(self.only)
+    }
+}
+
+impl State {
+    /// Not inlined: the copy of the hasher is two kilobytes of stack, which most statements have no use for.
+    #[inline(never)]
+    fn value(&self) -> [u8; 32] {
+        let mut hasher = self.hasher.clone();
+        *hasher.update(&self.staged).finalize().as_bytes()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pglens_wire::frame::{FrameError, HEADER_BYTES, Header};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -111,6 +111,8 @@ impl Connection {
         cx: &mut Context<'_>,
         total: usize,
     ) -> Poll<io::Result<usize>> {
+        // Most polls find nothing: they need no room.
+        ready!(self.stream.poll_readable(cx))?;
         let mut room = ReadBuf::new(self.read.room(total));
         match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
             Poll::Ready(Ok(())) => {

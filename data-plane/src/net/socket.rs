@@ -46,6 +46,14 @@ impl Socket {
         self.watched()?.set_zero_linger()
     }
 
+    /// Ready when a read may find something, or the end of the stream; otherwise the task is woken then.
+    ///
+    /// # Errors
+    /// When the socket is not usable, or the runtime is gone.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched()?.poll_read_ready(cx)
+    }
+
     fn watched(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if matches!(self, Self::Unwatched(_)) {
             *self = match std::mem::replace(self, Self::Lost) {

@@ -37,6 +37,17 @@ impl Stream {
         self.socket().unwatch()
     }
 
+    /// Ready when a read may find something, or the end of the stream. What waits inside TLS is always worth a read.
+    ///
+    /// # Errors
+    /// See [`Socket::poll_readable`].
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_readable(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     fn socket(&mut self) -> &mut Socket {
         match self {
             Self::Plain(socket) => socket,

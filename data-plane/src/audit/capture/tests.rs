@@ -61,7 +61,7 @@ fn the_digest_of_an_only_chunk_is_that_of_its_rows() {
     row(&mut capture, b"a");
     hand_on(&mut capture, Follow::No).unwrap();
     assert_eq!(capture.digest(), Some(*blake3::hash(b"a").as_bytes()));
-    assert!(capture.into_buffer().is_empty());
+    assert!(capture.take_buffer().is_empty());
 }
 
 #[test]

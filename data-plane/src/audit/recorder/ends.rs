@@ -16,7 +16,8 @@ const MAX_IDLE_BYTES: usize = 512;
 impl Recorder {
     /// Ends the running statement. Rows that no chunk was made of are given up: ask [`Recorder::can_end`] before.
     pub(crate) fn end(&mut self, outcome: Outcome<'_>, now: Now) {
-        let Some(mut running) = self.running.take() else {
+        // Read where it stands: it is half a kilobyte.
+        let Some(running) = &mut self.running else {
             return;
         };
         if let Some(rule) = outcome.refusal {
@@ -50,8 +51,8 @@ impl Recorder {
         self.ended.clear();
         self.ended_as = outcome.metric();
         ended.put_fields(&mut self.ended);
-        drop(running.place);
-        let rows = running.capture.into_buffer();
+        let rows = running.capture.take_buffer();
+        self.running = None;
         if rows.capacity() <= MAX_IDLE_BYTES {
             self.rows = rows;
         }

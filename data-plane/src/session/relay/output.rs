@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use pglens_wire::frame::Header;
 
+/// Memory that an output keeps while nothing waits: room for small messages, since idle sessions are many.
+const KEPT_BYTES: usize = 512;
+
 /// Bytes that could not be written at once, and messages of ours. It knows where messages begin, so that the session
 /// can be ended between two.
 #[derive(Debug, Default)]
@@ -40,8 +43,11 @@ impl Output {
     pub(crate) fn wrote_all(&mut self, rest: usize) {
         self.written = 0;
         self.begun_before = rest;
-        // Whoever reads what we send never comes here, and an idle session needs no memory.
-        self.bytes = Vec::new();
+        if self.bytes.capacity() <= KEPT_BYTES {
+            self.bytes.clear();
+        } else {
+            self.bytes = Vec::new();
+        }
     }
 
     /// Keeps a run of which `count` bytes were written.
