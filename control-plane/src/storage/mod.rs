@@ -33,6 +33,7 @@ pub mod session_check;
 pub mod session_end;
 pub mod stats;
 pub mod text_index;
+pub mod text_span;
 pub mod token;
 pub mod user;
 

@@ -2,9 +2,9 @@
 //!
 //! A list is read along one index, in the order of ids. Where that index alone decides what is listed, one statement
 //! reads exactly the page. Where more has to be looked at (a text, a fingerprint, two things at once), the index is
-//! walked in steps of [`STEP_ROWS`], and when the time is over before the page is full, the page ends there with the
-//! place to go on. A text that a step hardly found is looked for in the indexes of whole days, where there are any: see
-//! [`super::text_days`].
+//! walked in steps, and when the time is over before the page is full, the page ends there with the place to go on. A text
+//! that a step hardly found is looked for in the indexes of whole days and hours, where there are any: see
+//! [`super::text_spans`].
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,22 @@ use crate::storage::manager::UsedClient;
 use uuid::Uuid;
 
 use super::filter::{Driver, Order, QueryFilter, TextIs};
-use super::text_days::TextDays;
+use super::text_spans::TextSpans;
 use super::{COLUMNS, JOINS, Query, query};
 use crate::storage::filter::Conditions;
 use crate::storage::{Storage, StoreError, column};
 
-/// Entries of the index that one step of a walk looks at: some 20 ms.
-const STEP_ROWS: i64 = 20_000;
+/// Entries of the index that the shortest step of a walk looks at: some 5 ms. It is the first one where an index may be
+/// asked afterwards.
+pub(super) const STEP_ROWS: i64 = 5_000;
+/// The first step of other walks, in [`STEP_ROWS`]: to find the end of a step takes its time too.
+const FIRST_STEP_SCALE: i64 = 4;
 /// Each step that does not fill the page is followed by one of twice the length, up to so many times [`STEP_ROWS`].
-const MAX_STEP_SCALE: i64 = 4;
+const MAX_STEP_SCALE: i64 = 16;
 /// A walk that takes longer hands out what it has.
 const WALK_TIME: Duration = Duration::from_millis(500);
-/// A step along the indexes of many grants looks at this many of each at least.
-const MIN_STEP_ROWS: i64 = 500;
+/// The shortest step along the indexes of many grants looks at this many of each at least.
+const MIN_STEP_ROWS: i64 = 125;
 /// More grants than this are not merged; their statements are looked for one by one.
 const MAX_MERGED_GRANTS: i64 = 200;
 
@@ -112,21 +115,24 @@ impl List<'_> {
         limit_rows: i64,
     ) -> Result<QueriesFound, StoreError> {
         let end = Instant::now() + WALK_TIME;
-        let mut text_days = TextDays::of(client, self.filter).await?;
+        let mut text_spans = TextSpans::of(client, self.filter).await?;
         let mut rows: Vec<Query> = Vec::new();
-        let mut scale = 1;
+        let mut scale = match text_spans.is_empty() {
+            true => FIRST_STEP_SCALE,
+            false => 1,
+        };
         loop {
             let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
-            let (found, boundary) = match text_days.next(after, self.order) {
-                Some(days) => {
-                    self.read_days(client, &mut text_days, days, missing)
+            let (found, boundary) = match text_spans.next(after, self.order) {
+                Some(spans) => {
+                    self.read_spans(client, &mut text_spans, spans, missing)
                         .await?
                 }
                 None => {
                     let boundary = self.step_end(client, after, scale).await?;
-                    let boundary = text_days.stop(after, self.order, boundary);
+                    let boundary = text_spans.stop(after, self.order, boundary);
                     let found = self.read(client, after, boundary, missing).await?;
-                    text_days.step_found(found.len(), scale);
+                    text_spans.step_found(found.len(), scale);
                     scale = (scale * 2).min(MAX_STEP_SCALE);
                     (found, boundary)
                 }

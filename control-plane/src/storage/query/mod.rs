@@ -4,7 +4,7 @@ mod filter;
 mod list;
 #[cfg(test)]
 mod plans;
-mod text_days;
+mod text_spans;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use pglens_core::QueryId;

@@ -1,13 +1,13 @@
 //! No filter reads the whole record: the plan of each, over a record of many days.
 
+mod texts;
+
 use serde_json::Value;
 
 use super::filter::{Driver, MANY_ROWS, Order, QueryFilter, SLOW_US};
 use super::list::List;
-use super::text_days::TextDays;
 use super::*;
 use crate::storage::partition::KeptFrom;
-use crate::storage::text_index::{TextIndexes, indexed_days};
 use crate::storage::{Dsn, Storage, migrate};
 use chrono::{Days, TimeDelta};
 use pglens_core::{DatabaseId, GrantId, SessionId, UserId};
@@ -240,89 +240,10 @@ async fn no_filter_reads_the_whole_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
-    let record = Record::new().await;
-    let today = Utc::now().date_naive();
-    let build = async || record.storage.text_index_build(today).await.unwrap();
-    let TextIndexes::Built(days) = build().await else {
-        panic!("no indexes");
-    };
-    let before = u64::try_from(days.len()).unwrap();
-    assert!(before >= DAYS && days.iter().all(|day| *day < today));
-    assert_eq!(build().await, TextIndexes::Built(Vec::new()));
-
-    let nowhere = of(|f| f.text = some("nowhere to be found"));
-    let list = List {
-        filter: &nowhere,
-        driver: Driver::All,
-        order: Order::Newest,
-    };
-    let client = record.storage.client().await.unwrap();
-    let mut text_days = TextDays::of(&client, &nowhere).await.unwrap();
-    let midnight = first_id(today.and_hms_opt(0, 0, 0).unwrap().and_utc());
-    assert!(
-        text_days.next(midnight, Order::Newest).is_none(),
-        "a step of the walk comes first"
-    );
-    text_days.step_found(0, 1);
-    let day = text_days.next(midnight, Order::Newest).unwrap();
-    let (text, conditions) = list.days_text(&day);
-    let explain = format!("explain (analyze, format json) {text}");
-    let row = client.query_one(&explain, &conditions.parameters()).await;
-    let plan: Value = row.unwrap().get(0);
-    let plan = &plan[0]["Plan"];
-    assert!(rows_looked_at(plan) < 10.0, "{plan:#}");
-    text_days.step_found(STATEMENTS_OF_A_DAY, 1);
-    assert!(
-        text_days.next(midnight, Order::Newest).is_none(),
-        "a common text is walked"
-    );
-
-    let common = of(|f| f.text = some("SELECT"));
-    let list = List {
-        filter: &common,
-        ..list
-    };
-    let read = list.read_days(&client, &mut text_days, day, 101).await;
-    let (rows, next) = read.unwrap();
-    assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
-    text_days.step_found(0, 1);
-    assert!(
-        text_days.next(midnight, Order::Newest).is_none(),
-        "the day is walked"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_is_refused_or_half_made_is_made_later() {
-    let record = Record::new().await;
-    let today = Utc::now().date_naive();
-    let (yesterday, before) = (today - Days::new(1), today - Days::new(2));
-    let name = format!("queries_{}_text", yesterday.format("%Y%m%d"));
-    let client = record.storage.client().await.unwrap();
-    let run = async |sql: String| client.batch_execute(&sql).await.unwrap();
-    run(format!("create table {name} ()")).await;
-    record.storage.text_index_build(today).await.unwrap_err();
-    let indexed = indexed_days(&client).await.unwrap();
-    assert!(indexed.contains(&before) && !indexed.contains(&yesterday));
-    run(format!("drop table {name}")).await;
-    record.storage.text_index_build(today).await.unwrap();
-    run(format!(
-        "update pg_index set indisvalid = false where indexrelid = '{name}'::regclass"
-    ))
-    .await;
-    assert!(!indexed_days(&client).await.unwrap().contains(&yesterday));
-    let again = record.storage.text_index_build(today).await.unwrap();
-    assert_eq!(again, TextIndexes::Built(vec![yesterday]));
-    assert!(indexed_days(&client).await.unwrap().contains(&yesterday));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn lists_find_what_a_full_scan_finds() {
     let record = Record::new().await;
     check_lists(&record, Utc::now()).await;
-    let today = Utc::now().date_naive();
-    record.storage.text_index_build(today).await.unwrap();
+    record.storage.text_index_build(Utc::now()).await.unwrap();
     check_lists(&record, Utc::now()).await;
 }
 

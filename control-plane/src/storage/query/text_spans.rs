@@ -1,0 +1,344 @@
+//! Searches for a text in the indexes of days and hours that are over.
+//!
+//! A common text fills a page within a step or two of a walk, where an index of trigrams would name every statement of the
+//! day first. A rare one is the other way round: so a step is walked first, and what it found decides.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::filter::{Driver, Order, QueryFilter, TextIs};
+use super::list::{List, STEP_ROWS};
+use super::{COLUMNS, JOINS, Query, query};
+use crate::storage::filter::Conditions;
+use crate::storage::manager::UsedClient;
+use crate::storage::text_index::{can_search, indexed_spans};
+use crate::storage::text_span::TextSpan;
+use crate::storage::{StoreError, column};
+
+/// A step of a walk that finds less than one in so many is followed by whole spans.
+const RARE: i64 = 400;
+/// Of one answer. A span in which more statements have the text is walked: they would all be looked at for one page.
+const MAX_FOUND: i64 = 5_000;
+/// Spans with few such statements are followed by twice as many at once, up to so many: most of what one costs is asking.
+const MAX_AT_ONCE: usize = 32;
+/// Spans that take longer are followed by half as many: an index that knows each three letters of a text may know them of
+/// every statement, all of which are looked at then.
+const QUICK: Duration = Duration::from_millis(60);
+
+/// How a search for a text goes on.
+pub(super) struct TextSpans {
+    /// What may be read through a text index: its first id, with the first behind it.
+    indexed: BTreeMap<Uuid, Uuid>,
+    /// As far as is known, few statements have the text.
+    is_rare: bool,
+    /// Spans to be read next, if that many follow one another.
+    at_once: usize,
+}
+
+/// Spans that are to be read at once, as far as they are behind `after`.
+pub(super) struct Spans {
+    /// First ids, and those behind the last, in the order of the list. Never none.
+    ids: Vec<(Uuid, Uuid)>,
+    after: Uuid,
+    /// Where the last span ends in the order of the list.
+    end: Uuid,
+}
+
+impl TextSpans {
+    /// All that have an index, if `filter` has a text that it can be asked for.
+    pub(super) async fn of(client: &UsedClient, filter: &QueryFilter) -> Result<Self, StoreError> {
+        let indexed = match filter.text.as_deref().is_some_and(can_search) {
+            true => indexed_spans(client).await?,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
+            is_rare: false,
+            at_once: 1,
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.indexed.is_empty()
+    }
+
+    /// Takes note of what a step of the walk found that was `scale` times as long as the shortest.
+    pub(super) fn step_found(&mut self, found: usize, scale: i64) {
+        self.is_rare = i64::try_from(found).is_ok_and(|found| found * RARE < STEP_ROWS * scale);
+    }
+
+    /// The spans to be read next, behind `after`. If there are none, the walk is to go on by a step.
+    pub(super) fn next(&self, after: Option<Uuid>, order: Order) -> Option<Spans> {
+        let after = after.filter(|_| self.is_rare)?;
+        let first = self.with(next_id(after, order)?)?;
+        let following = std::iter::successors(Some(first), |(lowest, behind)| match order {
+            Order::Newest => self.with(id_before(*lowest)?),
+            Order::Oldest => self.with(*behind),
+        });
+        let ids: Vec<(Uuid, Uuid)> = following.take(self.at_once).collect();
+        let (lowest, behind) = *ids.last()?;
+        let end = match order {
+            Order::Newest => lowest,
+            Order::Oldest => id_before(behind)?,
+        };
+        Some(Spans { ids, after, end })
+    }
+
+    /// The span that an id is in.
+    fn with(&self, id: Uuid) -> Option<(Uuid, Uuid)> {
+        let (lowest, behind) = self.indexed.range(..=id).next_back()?;
+        (id < *behind).then_some((*lowest, *behind))
+    }
+
+    /// Where a step that begins behind `after` and would end at `boundary` is to end: not beyond what is not indexed.
+    pub(super) fn stop(
+        &self,
+        after: Option<Uuid>,
+        order: Order,
+        boundary: Option<Uuid>,
+    ) -> Option<Uuid> {
+        let boundary = boundary?;
+        let edge = after
+            .filter(|_| self.is_rare)
+            .and_then(|after| self.edge_behind(after, order));
+        Some(match (edge, order) {
+            (Some(edge), Order::Newest) => boundary.max(edge),
+            (Some(edge), Order::Oldest) => boundary.min(edge),
+            (None, _) => boundary,
+        })
+    }
+
+    /// The last id before the span that comes first behind `after`.
+    fn edge_behind(&self, after: Uuid, order: Order) -> Option<Uuid> {
+        match order {
+            Order::Newest => {
+                let (_, behind) = self.indexed.range(..after).next_back()?;
+                Some(*behind).filter(|behind| *behind < after)
+            }
+            Order::Oldest => {
+                let behind = self.indexed.range(next_id(after, order)?..).next();
+                id_before(*behind?.0).filter(|edge| *edge > after)
+            }
+        }
+    }
+
+    /// Takes note of how many statements of `spans` have the text, and of how long it took to find them; `false`: too many
+    /// to look at them all.
+    fn found(&mut self, spans: &Spans, found: usize, took: Duration) -> bool {
+        if i64::try_from(found).is_ok_and(|found| found <= MAX_FOUND) {
+            self.at_once = match took <= QUICK {
+                true => (self.at_once * 2).min(MAX_AT_ONCE),
+                false => (self.at_once / 2).max(1),
+            };
+            return true;
+        }
+        if let [(lowest, _)] = spans.ids.as_slice() {
+            self.indexed.remove(lowest);
+        }
+        self.at_once = 1;
+        false
+    }
+}
+
+fn next_id(after: Uuid, order: Order) -> Option<Uuid> {
+    match order {
+        Order::Newest => id_before(after),
+        Order::Oldest => after.as_u128().checked_add(1).map(Uuid::from_u128),
+    }
+}
+
+fn id_before(id: Uuid) -> Option<Uuid> {
+    id.as_u128().checked_sub(1).map(Uuid::from_u128)
+}
+
+impl List<'_> {
+    /// The first `limit_rows` statements of what is left of `spans`, and where the next part of the list begins.
+    pub(super) async fn read_spans(
+        &self,
+        client: &UsedClient,
+        text_spans: &mut TextSpans,
+        spans: Spans,
+        limit_rows: i64,
+    ) -> Result<(Vec<Query>, Option<Uuid>), StoreError> {
+        let started = Instant::now();
+        let (text, conditions) = self.spans_text(&spans);
+        let rows = client.query(&text, &conditions.parameters()).await?;
+        let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| column(row, "id")).collect();
+        let mut ids = ids?;
+        if !text_spans.found(&spans, ids.len(), started.elapsed()) {
+            return Ok((Vec::new(), Some(spans.after)));
+        }
+        ids.sort_unstable();
+        if self.order == Order::Newest {
+            ids.reverse();
+        }
+        ids.truncate(usize::try_from(limit_rows).unwrap_or(0));
+        Ok((self.read_ids(client, &ids).await?, Some(spans.end)))
+    }
+
+    /// A query for the ids of all statements of the spans that are listed, in no order: with one, the planner would walk
+    /// the spans in it, in the hope of finding a page early. Each span is asked for by itself: only within its own ids has
+    /// an hour its index.
+    pub(super) fn spans_text(&self, spans: &Spans) -> (String, Conditions) {
+        let mut conditions = Conditions::default();
+        if let Driver::Grants(ids) = &self.driver {
+            // Together with the texts' index, that of grants leaves less to look at.
+            conditions.add("q.grant_id = any($)", ids.clone());
+        }
+        self.filter.add_to(&mut conditions, TextIs::LookedUp);
+        self.add_bounds(&mut conditions, Some(spans.after), None);
+        let of_all = conditions.text();
+        let mut parts = Vec::new();
+        for (lowest, behind) in &spans.ids {
+            let (lowest, behind) = (conditions.place(*lowest), conditions.place(*behind));
+            parts.push(format!(
+                "select q.id from queries q where {of_all} and q.id >= {lowest} and q.id < {behind}"
+            ));
+        }
+        let limit = conditions.place(MAX_FOUND + 1);
+        let parts = parts.join(" union all ");
+        let text = format!("select q.id from ({parts}) q limit {limit}");
+        (text, conditions)
+    }
+
+    async fn read_ids(&self, client: &UsedClient, ids: &[Uuid]) -> Result<Vec<Query>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let direction = self.direction();
+        let text = format!(
+            "select {COLUMNS} from queries q {JOINS} where q.id = any($1) order by q.id {direction}"
+        );
+        let rows = client.query(&text, &[&ids]).await?;
+        rows.iter().map(query).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+
+    use super::*;
+
+    const FEW: usize = 3;
+    const MANY: usize = 5_001;
+
+    fn day(number: u32) -> TextSpan {
+        TextSpan::day(NaiveDate::from_ymd_opt(2026, 3, number).unwrap())
+    }
+
+    /// Of the 20th.
+    fn hour(hour: u32) -> TextSpan {
+        TextSpan::hour(NaiveDate::from_ymd_opt(2026, 3, 20).unwrap(), hour)
+    }
+
+    fn spans(indexed: impl IntoIterator<Item = TextSpan>) -> TextSpans {
+        TextSpans {
+            indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
+            is_rare: true,
+            at_once: 1,
+        }
+    }
+
+    fn first(span: TextSpan) -> Uuid {
+        span.ids().unwrap().0
+    }
+
+    /// The spans that are read together one after the other behind `after`.
+    fn read(
+        text_spans: &mut TextSpans,
+        after: Uuid,
+        order: Order,
+        found: &[(usize, Duration)],
+    ) -> Vec<Vec<(Uuid, Uuid)>> {
+        let mut after = Some(after);
+        let mut read = Vec::new();
+        for (found, took) in found {
+            let Some(spans) = text_spans.next(after, order) else {
+                break;
+            };
+            if text_spans.found(&spans, *found, *took) {
+                after = Some(spans.end);
+            }
+            read.push(spans.ids);
+        }
+        read
+    }
+
+    fn ids<const GROUPS: usize>(groups: [Vec<TextSpan>; GROUPS]) -> Vec<Vec<(Uuid, Uuid)>> {
+        let groups = groups.into_iter();
+        let ids = |group: Vec<TextSpan>| group.into_iter().filter_map(TextSpan::ids).collect();
+        groups.map(ids).collect()
+    }
+
+    #[test]
+    fn spans_with_little_in_them_are_read_together() {
+        let little = [(FEW, Duration::ZERO); 5];
+        let mut newest = spans((17..20).map(day).chain((0..3).map(hour)).chain([day(15)]));
+        let expected = ids([
+            vec![hour(2)],
+            vec![hour(1), hour(0)],
+            vec![day(19), day(18), day(17)],
+        ]);
+        assert_eq!(
+            read(&mut newest, first(hour(3)), Order::Newest, &little),
+            expected,
+            "the 16th is walked"
+        );
+        let mut oldest = spans((17..20).map(day).chain([hour(0), hour(2)]));
+        let expected = ids([vec![day(17)], vec![day(18), day(19)], vec![hour(0)]]);
+        let before = id_before(first(day(17))).unwrap();
+        assert_eq!(
+            read(&mut oldest, before, Order::Oldest, &little),
+            expected,
+            "the hour behind is walked"
+        );
+    }
+
+    #[test]
+    fn what_takes_long_is_followed_by_less() {
+        let mut text_spans = spans((1..20).map(day));
+        let found = [0, 0, 99, 99, 99].map(|took| (FEW, Duration::from_millis(took)));
+        let read = read(&mut text_spans, first(day(20)), Order::Newest, &found);
+        let lengths: Vec<usize> = read.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 4, 2, 1]);
+    }
+
+    #[test]
+    fn a_step_ends_where_a_span_begins() {
+        let mut text_spans = spans([day(10), day(11), hour(3)]);
+        let (twelfth, behind) = day(12).ids().unwrap();
+        let ninth = first(day(9));
+        let newest = |text_spans: &TextSpans, boundary| {
+            text_spans.stop(Some(behind), Order::Newest, boundary)
+        };
+        assert_eq!(newest(&text_spans, Some(ninth)), Some(twelfth));
+        assert_eq!(newest(&text_spans, Some(behind)), Some(behind), "before it");
+        assert_eq!(newest(&text_spans, None), None, "the list ends before");
+        let oldest = |boundary| text_spans.stop(Some(behind), Order::Oldest, Some(boundary));
+        assert_eq!(oldest(first(day(25))), id_before(first(hour(3))));
+        assert_eq!(oldest(first(hour(2))), Some(first(hour(2))), "before it");
+        text_spans.is_rare = false;
+        assert_eq!(
+            newest(&text_spans, Some(ninth)),
+            Some(ninth),
+            "it is walked"
+        );
+    }
+
+    #[test]
+    fn spans_with_much_in_them_are_read_alone_and_then_walked() {
+        let mut text_spans = spans((10..20).map(day));
+        let found = [FEW, MANY, MANY].map(|found| (found, Duration::ZERO));
+        let expected = ids([vec![day(19)], vec![day(18), day(17)], vec![day(18)]]);
+        let read = read(&mut text_spans, first(day(20)), Order::Newest, &found);
+        assert_eq!(read, expected);
+        assert!(text_spans.with(first(day(18))).is_none());
+        assert!(text_spans.with(first(day(17))).is_some());
+        let after = Some(first(day(19)));
+        let edge = text_spans.stop(after, Order::Newest, Some(first(day(1))));
+        assert_eq!(edge, Some(first(day(18))), "it alone is walked");
+    }
+}
