@@ -208,8 +208,10 @@ impl List<'_> {
             return Ok(Vec::new());
         }
         let direction = self.direction();
+        // One by one: as a list, all of them are looked for in the partition of each.
         let text = format!(
-            "select {COLUMNS} from queries q {JOINS} where q.id = any($1) order by q.id {direction}"
+            "select {COLUMNS} from unnest($1::uuid[]) w (id) join queries q on q.id = w.id {JOINS} \
+             order by q.id {direction}"
         );
         let rows = client.query(&text, &[&ids]).await?;
         rows.iter().map(query).collect()
