@@ -74,6 +74,16 @@ class Stack:
         body = json.load(urllib.request.urlopen(request, timeout=120))
         return (time.monotonic() - started) * 1000, body
 
+    def hold_text_indexes(self):
+        """Has the control plane leave the texts without indexes, which it builds a few minutes past each hour."""
+        holder = subprocess.Popen(["psql", "-X", "-q", "-At", self.dsn], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  text=True)
+        self.started.append(holder)
+        holder.stdin.write(f"select 'held' from pg_advisory_lock({TEXT_INDEX_LOCK});\n")
+        holder.stdin.flush()
+        if holder.stdout.readline() != "held\n":
+            sys.exit("bench: the lock of the text indexes cannot be had")
+
     def fill(self, statements, days):
         for day in range(days + 2):
             self.psql(PARTITION.format(day=day))
@@ -82,7 +92,7 @@ class Stack:
         self.psql("set maintenance_work_mem = '256MB'; set work_mem = '256MB';\n" + text + "\nvacuum analyze;")
 
     def index_texts(self):
-        """As a control plane does within the hour, for all days but today."""
+        """As a control plane does a few minutes past each hour: all days but today, and today's hours that are over."""
         before = int(self.psql(SIZE))
         started = time.monotonic()
         self.psql(TEXT_INDEXES)
@@ -91,13 +101,24 @@ class Stack:
 
 SIZE = "select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'queries'::regclass"
 
+# Of `control-plane/src/storage/text_index.rs`.
+TEXT_INDEX_LOCK = 0x7472676D
+
 TEXT_INDEXES = """
 create extension if not exists pg_trgm;
+create function pg_temp.first_id(day timestamp, hour int) returns uuid language sql return
+    (lpad(to_hex(extract(epoch from day)::bigint * 1000 + hour * 3600000::bigint), 12, '0') || '00000000000000000000')::uuid;
 select format('create index if not exists %1$s_text on %1$s using gin (sql gin_trgm_ops)', c.relname)
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'queries'::regclass and c.relname ~ '_[0-9]+$'
     and c.relname < 'queries_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')
 \\gexec
+select format('create index if not exists %1$s_text_%2$s on %1$s using gin (sql gin_trgm_ops) where id >= %3$L and id < %4$L',
+    'queries_' || to_char(day, 'YYYYMMDD'), to_char(hour, 'FM00'), pg_temp.first_id(day, hour), pg_temp.first_id(day, hour + 1))
+from (select date_trunc('day', now() at time zone 'UTC') day) d,
+    generate_series(0, extract(hour from now() at time zone 'UTC' - interval '5 minutes')::int - 1) hour
+\\gexec
+analyze queries;
 """
 
 PARTITION = """
@@ -133,6 +154,7 @@ def main():
     try:
         stack = Stack(folder)
         started = time.monotonic()
+        stack.hold_text_indexes()
         stack.fill(arguments.statements, arguments.days)
         megabytes = int(stack.psql(SIZE)) / 1e6
         print(f"{arguments.statements} statements over {arguments.days} days, {megabytes:.0f} MB, "

@@ -123,7 +123,7 @@ impl List<'_> {
         };
         loop {
             let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
-            let (found, boundary) = match text_spans.next(after, self.order) {
+            let (found, boundary) = match text_spans.next(after, self.order, missing) {
                 Some(spans) => {
                     self.read_spans(client, &mut text_spans, spans, missing)
                         .await?

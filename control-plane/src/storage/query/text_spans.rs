@@ -35,6 +35,9 @@ pub(super) struct TextSpans {
     is_rare: bool,
     /// Spans to be read next, if that many follow one another.
     at_once: usize,
+    /// Statements that were found in spans, and how long those are together.
+    found: u64,
+    read_ms: u64,
 }
 
 /// Spans that are to be read at once, as far as they are behind `after`.
@@ -57,6 +60,8 @@ impl TextSpans {
             indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
             is_rare: false,
             at_once: 1,
+            found: 0,
+            read_ms: 0,
         })
     }
 
@@ -69,21 +74,38 @@ impl TextSpans {
         self.is_rare = i64::try_from(found).is_ok_and(|found| found * RARE < STEP_ROWS * scale);
     }
 
-    /// The spans to be read next, behind `after`. If there are none, the walk is to go on by a step.
-    pub(super) fn next(&self, after: Option<Uuid>, order: Order) -> Option<Spans> {
+    /// The spans to be read next, behind `after`, for a page that lacks so many statements. If there are none, the walk is to
+    /// go on by a step.
+    pub(super) fn next(&self, after: Option<Uuid>, order: Order, missing: i64) -> Option<Spans> {
         let after = after.filter(|_| self.is_rare)?;
         let first = self.with(next_id(after, order)?)?;
         let following = std::iter::successors(Some(first), |(lowest, behind)| match order {
             Order::Newest => self.with(id_before(*lowest)?),
             Order::Oldest => self.with(*behind),
         });
-        let ids: Vec<(Uuid, Uuid)> = following.take(self.at_once).collect();
+        let mut left_ms = self.expected_ms(missing);
+        let is_wanted = |span: &(Uuid, Uuid)| {
+            let is_wanted = left_ms > 0;
+            left_ms = left_ms.saturating_sub(length_ms(*span));
+            is_wanted
+        };
+        let following = following.take(self.at_once);
+        let ids: Vec<(Uuid, Uuid)> = following.take_while(is_wanted).collect();
         let (lowest, behind) = *ids.last()?;
         let end = match order {
             Order::Newest => lowest,
             Order::Oldest => id_before(behind)?,
         };
         Some(Spans { ids, after, end })
+    }
+
+    /// How long spans are in which so many statements are to be expected, by those that were read; more than nothing.
+    fn expected_ms(&self, statements: i64) -> u64 {
+        let statements = u64::try_from(statements).unwrap_or(0);
+        let expected = self.read_ms.saturating_mul(statements);
+        expected
+            .checked_div(self.found)
+            .map_or(u64::MAX, |ms| ms.max(1))
     }
 
     /// The span that an id is in.
@@ -128,6 +150,8 @@ impl TextSpans {
     /// to look at them all.
     fn found(&mut self, spans: &Spans, found: usize, took: Duration) -> bool {
         if i64::try_from(found).is_ok_and(|found| found <= MAX_FOUND) {
+            self.found += found as u64;
+            self.read_ms += spans.ids.iter().copied().map(length_ms).sum::<u64>();
             self.at_once = match took <= QUICK {
                 true => (self.at_once * 2).min(MAX_AT_ONCE),
                 false => (self.at_once / 2).max(1),
@@ -140,6 +164,12 @@ impl TextSpans {
         self.at_once = 1;
         false
     }
+}
+
+/// The milliseconds from the first id of a span to that behind it.
+fn length_ms((lowest, behind): (Uuid, Uuid)) -> u64 {
+    let begins_ms = |id: Uuid| id.as_u128() >> 80;
+    u64::try_from(begins_ms(behind).saturating_sub(begins_ms(lowest))).unwrap_or(u64::MAX)
 }
 
 fn next_id(after: Uuid, order: Order) -> Option<Uuid> {
@@ -241,6 +271,8 @@ mod tests {
             indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
             is_rare: true,
             at_once: 1,
+            found: 0,
+            read_ms: 0,
         }
     }
 
@@ -255,10 +287,11 @@ mod tests {
         order: Order,
         found: &[(usize, Duration)],
     ) -> Vec<Vec<(Uuid, Uuid)>> {
+        const PAGE: i64 = 101;
         let mut after = Some(after);
         let mut read = Vec::new();
         for (found, took) in found {
-            let Some(spans) = text_spans.next(after, order) else {
+            let Some(spans) = text_spans.next(after, order, PAGE) else {
                 break;
             };
             if text_spans.found(&spans, *found, *took) {
@@ -306,6 +339,22 @@ mod tests {
         let read = read(&mut text_spans, first(day(20)), Order::Newest, &found);
         let lengths: Vec<usize> = read.iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2, 4, 2, 1]);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_page_is_expected_to_take() {
+        let mut text_spans = spans((1..20).map(day).chain((0..4).map(hour)));
+        // 101 are expected in 10 hours, twice; then in 20, and in 28.
+        let found = [10, 20, 110, 50, 0].map(|found| (found, Duration::ZERO));
+        let read = read(&mut text_spans, first(hour(4)), Order::Newest, &found);
+        let expected = ids([
+            vec![hour(3)],
+            vec![hour(2), hour(1)],
+            vec![hour(0), day(19)],
+            vec![day(18)],
+            vec![day(17), day(16)],
+        ]);
+        assert_eq!(read, expected);
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl Record {
         let client = self.storage.client().await.unwrap();
         let mut text_spans = TextSpans::of(&client, filter).await.unwrap();
         text_spans.step_found(0, 1);
-        let spans = text_spans.next(first_id(after), Order::Newest).unwrap();
+        let spans = text_spans
+            .next(first_id(after), Order::Newest, 101)
+            .unwrap();
         let (text, conditions) = list.spans_text(&spans);
         let explain = format!("explain (analyze, format json) {text}");
         let row = client.query_one(&explain, &conditions.parameters()).await;
@@ -93,14 +95,14 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     let mut text_spans = TextSpans::of(&client, &nowhere).await.unwrap();
     let midnight = first_id(at(0, 0, 0));
     assert!(
-        text_spans.next(midnight, Order::Newest).is_none(),
+        text_spans.next(midnight, Order::Newest, 101).is_none(),
         "a step of the walk comes first"
     );
     text_spans.step_found(0, 1);
-    let spans = text_spans.next(midnight, Order::Newest).unwrap();
+    let spans = text_spans.next(midnight, Order::Newest, 101).unwrap();
     text_spans.step_found(STATEMENTS_OF_A_DAY, 1);
     assert!(
-        text_spans.next(midnight, Order::Newest).is_none(),
+        text_spans.next(midnight, Order::Newest, 101).is_none(),
         "a common text is walked"
     );
     let common = of(|f| f.text = some("SELECT"));
@@ -114,7 +116,7 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
     text_spans.step_found(0, 1);
     assert!(
-        text_spans.next(midnight, Order::Newest).is_none(),
+        text_spans.next(midnight, Order::Newest, 101).is_none(),
         "the day is walked"
     );
 }
