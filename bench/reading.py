@@ -106,17 +106,18 @@ TEXT_INDEX_LOCK = 0x7472676D
 
 TEXT_INDEXES = """
 create extension if not exists pg_trgm;
-create function pg_temp.first_id(day timestamp, hour int) returns uuid language sql return
-    (lpad(to_hex(extract(epoch from day)::bigint * 1000 + hour * 3600000::bigint), 12, '0') || '00000000000000000000')::uuid;
+create function pg_temp.first_id(midnight timestamp, hours int) returns uuid language sql return
+    (lpad(to_hex(extract(epoch from midnight)::bigint * 1000 + hours * 3600000::bigint), 12, '0')
+        || '00000000000000000000')::uuid;
 select format('create index if not exists %1$s_text on %1$s using gin (sql gin_trgm_ops)', c.relname)
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'queries'::regclass and c.relname ~ '_[0-9]+$'
     and c.relname < 'queries_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')
 \\gexec
 select format('create index if not exists %1$s_text_%2$s on %1$s using gin (sql gin_trgm_ops) where id >= %3$L and id < %4$L',
-    'queries_' || to_char(day, 'YYYYMMDD'), to_char(hour, 'FM00'), pg_temp.first_id(day, hour), pg_temp.first_id(day, hour + 1))
-from (select date_trunc('day', now() at time zone 'UTC') day) d,
-    generate_series(0, extract(hour from now() at time zone 'UTC' - interval '5 minutes')::int - 1) hour
+    'queries_' || to_char(d, 'YYYYMMDD'), to_char(n, 'FM00'), pg_temp.first_id(d, n), pg_temp.first_id(d, n + 1))
+from (select date_trunc('day', now() at time zone 'UTC') d) today,
+    generate_series(0, extract(hour from now() at time zone 'UTC' - interval '5 minutes')::int - 1) n
 \\gexec
 analyze queries;
 """
