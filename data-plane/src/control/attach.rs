@@ -37,8 +37,9 @@ const UP_QUEUE: usize = 256;
 /// A heartbeat interval of zero would be a busy loop.
 const SHORTEST_HEARTBEAT_MS: u64 = 100;
 
-/// With every such heartbeat all sessions are named: a login that was lost on its way here is found by it.
-const SESSION_LIST_BEATS: u32 = 12;
+/// With every such heartbeat all sessions are named: a login that was lost on its way here is found by it, half a minute at
+/// most after the control plane takes it for lost (see `LOGIN_UNDER_WAY` there).
+const SESSION_LIST_BEATS: u32 = 6;
 
 /// What sessions have to say to the control plane.
 pub(crate) struct News {
