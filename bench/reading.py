@@ -66,7 +66,7 @@ class Stack:
 
     def psql(self, text):
         command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-At", self.dsn]
-        return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, input=text, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def get(self, path):
         request = urllib.request.Request(self.api + path, headers={"Authorization": self.authorization})

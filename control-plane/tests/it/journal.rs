@@ -3,6 +3,7 @@
 use pglens_rpc::v1;
 use pglens_rpc::v1::fleet_client::FleetClient;
 use pglens_testkit::{DEADLINE, eventually};
+use serde_json::Value;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -165,6 +166,14 @@ async fn a_proxy_that_returns_with_less_than_is_durable_finds_it_stored() {
     assert_eq!(scene.count(STATEMENTS).await, 1);
 }
 
+/// How far the record of a proxy goes that is lost now, and from where on its journal could not be read.
+async fn said_of_lost_proxy(scene: &Trouble) -> (Value, Value) {
+    scene.lose_proxy().await;
+    let events = scene.scene.plane.fleet.events("proxy.lost").await;
+    let said = |name: &str| events[0][name].clone();
+    (said("committed_sequence"), said("journal_unreadable_from"))
+}
+
 #[tokio::test]
 async fn a_journal_that_was_tampered_with_is_said_to_be_unreadable() {
     let mut scene = Trouble::new().await;
@@ -177,15 +186,7 @@ async fn a_journal_that_was_tampered_with_is_said_to_be_unreadable() {
         .sql("update record_journal set records_sealed = overlay(records_sealed placing '\\x01' from 21 for 1)")
         .await;
     scene.over().await;
-    scene.lose_proxy().await;
-    let events = scene.scene.plane.fleet.events("proxy.lost").await;
-    assert_eq!(
-        (
-            &events[0]["committed_sequence"],
-            &events[0]["journal_unreadable_from"]
-        ),
-        (&0.into(), &1.into())
-    );
+    assert_eq!(said_of_lost_proxy(&scene).await, (0.into(), 1.into()));
     assert_eq!(scene.count(STATEMENTS).await, 0);
     assert_eq!(scene.count(JOURNALED).await, 0);
 }
@@ -199,15 +200,7 @@ async fn an_entry_that_claims_more_than_was_sealed_moves_the_cursor_no_further()
         .sql("update record_journal set last_sequence = 100")
         .await;
     scene.over().await;
-    scene.lose_proxy().await;
-    let events = scene.scene.plane.fleet.events("proxy.lost").await;
-    assert_eq!(
-        (
-            &events[0]["committed_sequence"],
-            &events[0]["journal_unreadable_from"]
-        ),
-        (&2.into(), &3.into())
-    );
+    assert_eq!(said_of_lost_proxy(&scene).await, (2.into(), 3.into()));
     assert_eq!(scene.count(STATEMENTS).await, 1);
     assert_eq!(scene.count(JOURNALED).await, 0);
 }
