@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 
 /// How long a program may take to end when asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -153,6 +153,11 @@ pub fn is_alive(id: u32) -> bool {
         Err(_) if Path::new("/proc/self").exists() => false,
         Err(_) => kill(pid(id), None).is_ok(),
     }
+}
+
+/// Whether the process `id` leads a session of its own.
+pub fn leads_session(id: u32) -> bool {
+    getsid(Some(pid(id))) == Ok(pid(id))
 }
 
 /// The processes whose parent is `id`, with their command lines.

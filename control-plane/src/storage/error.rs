@@ -68,6 +68,12 @@ impl StoreError {
         matches!(self, Self::Pool(_) | Self::Unavailable(_))
     }
 
+    /// Whether the statement was cancelled: it took longer than it may, or somebody asked for it.
+    #[must_use]
+    pub fn is_canceled(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if error.code() == Some(&SqlState::QUERY_CANCELED))
+    }
+
     /// Whether the values themselves are at fault, so that trying again can never help: SQLSTATE classes 22 (data) and
     /// 54 (limits of the server), and what is there already.
     #[must_use]

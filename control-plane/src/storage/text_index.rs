@@ -218,11 +218,20 @@ pub(super) async fn indexed_spans(client: &UsedClient) -> Result<Vec<TextSpan>, 
     Ok(spans)
 }
 
-/// Whether an index of trigrams narrows a search for `text`: three letters or digits in a row make one. Others than
-/// those of ASCII are letters in some databases only.
+/// Whether an index of trigrams narrows a search for `text`: three letters or digits in a row make one, and so do two at
+/// the beginning or the end of a word. Others than those of ASCII are letters in some databases only.
 pub(super) fn can_search(text: &str) -> bool {
-    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
-    words.any(|word| word.len() >= 3)
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric();
+    let ends_word = |byte: u8| byte.is_ascii() && !is_letter(byte);
+    text.as_bytes().windows(3).any(|three| match *three {
+        [one, two, three] => {
+            is_letter(two)
+                && (is_letter(one) || ends_word(one))
+                && (is_letter(three) || ends_word(three))
+                && (is_letter(one) || is_letter(three))
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]
@@ -230,11 +239,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_letters_in_a_row_can_be_searched_for() {
-        for text in ["abc", "x = 100", "T_77 where", "'%day%'"] {
+    fn three_letters_in_a_row_and_two_at_a_words_end_can_be_searched_for() {
+        for text in ["abc", "x = 100", "T_77 ", "'%day%'", "=10", "id,", "ä in"] {
             assert!(can_search(text), "{text}");
         }
-        for text in ["", "ab", "a_b c", "äöü", "a1 = b2"] {
+        for text in ["", "ab", "a_b c", "äöü", "éab", "a = b", " "] {
             assert!(!can_search(text), "{text}");
         }
     }

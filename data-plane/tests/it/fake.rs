@@ -73,6 +73,7 @@ pub(crate) struct State {
     /// Last sequence of the newest batch, committed or not.
     pub(crate) received: u64,
     pub(crate) hellos: Vec<v1::Hello>,
+    pub(crate) heartbeats: Vec<v1::Heartbeat>,
     pub(crate) starts: Vec<v1::LoginStart>,
     pub(crate) sessions: Vec<Vec<u8>>,
     pub(crate) quota_requests: Vec<v1::QuotaRequest>,

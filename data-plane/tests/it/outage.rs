@@ -34,6 +34,23 @@ async fn sessions_end_with_their_lease() {
     assert_eq!(stack.control.ended_session().await.reason, "lease_ended");
 }
 
+/// With one each five seconds, a login that was cut off has its session closed within a minute and a half: a minute in
+/// which it may be under way, and half a minute until the next list.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_six_heartbeats_names_all_sessions() {
+    let stack = Stack::start().await;
+    let _client = stack.connect().await;
+    let seen = || stack.control.state().heartbeats.clone();
+    let before = seen().len() + 1;
+    eventually(DEADLINE, || async { seen().len() >= before + 12 }).await;
+    let (heartbeats, sessions) = (seen(), stack.control.state().sessions.clone());
+    for six in heartbeats[before..].chunks_exact(6) {
+        let mut lists = six.iter().filter(|heartbeat| heartbeat.lists_sessions);
+        assert_eq!(lists.next().unwrap().session_ids, sessions);
+        assert!(lists.next().is_none());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_wait_for_a_control_plane_and_arrive_once() {
     let stack = Stack::start().await;

@@ -12,6 +12,10 @@ async fn sessions_go_on_and_logins_are_refused_until_it_is_back() {
     let control_plane = stack.pid_of("control_plane");
     assert_ne!(control_plane, stack.pid_of("data_plane"));
     assert_ne!(control_plane, stack.process.pid());
+    for part in ["control_plane", "data_plane"] {
+        let leads = process::leads_session(stack.pid_of(part));
+        assert!(leads, "the {part} shares its part of the processors");
+    }
     step("frozen", frozen(&place, control_plane)).await;
     step("killed", killed(&stack, &place)).await;
     step("data plane killed", data_plane_killed(&stack, &place)).await;

@@ -63,7 +63,7 @@ impl Storage {
         after: Option<Uuid>,
         limit_rows: i64,
     ) -> Result<QueriesFound, StoreError> {
-        let client = self.client().await?;
+        let mut client = self.client().await?;
         let grants = match filter.names_grants() {
             true => Some(grants(&client, filter).await?),
             false => None,
@@ -85,7 +85,7 @@ impl Storage {
                 rows: list.read(&client, after, None, limit_rows).await?,
                 searched_to: None,
             }),
-            false => list.walk(&client, after, limit_rows).await,
+            false => list.walk(&mut client, after, limit_rows).await,
         }
     }
 }
@@ -110,48 +110,51 @@ async fn grants(client: &UsedClient, filter: &QueryFilter) -> Result<Vec<i64>, S
 impl List<'_> {
     async fn walk(
         &self,
-        client: &UsedClient,
+        client: &mut UsedClient,
         mut after: Option<Uuid>,
         limit_rows: i64,
     ) -> Result<QueriesFound, StoreError> {
         let end = Instant::now() + WALK_TIME;
-        let mut text_spans = TextSpans::of(client, self.filter).await?;
+        let mut text_spans = TextSpans::of(client, self).await?;
         let mut rows: Vec<Query> = Vec::new();
+        // Of statements behind those, which are fetched together: what that costs is asking.
+        let mut ids: Vec<Uuid> = Vec::new();
         let mut scale = match text_spans.is_empty() {
             true => FIRST_STEP_SCALE,
             false => 1,
         };
         loop {
-            let missing = limit_rows.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+            let listed = i64::try_from(rows.len() + ids.len()).unwrap_or(i64::MAX);
+            let missing = limit_rows.saturating_sub(listed);
             let (found, boundary) = match text_spans.next(after, self.order, missing) {
                 Some(spans) => {
-                    self.read_spans(client, &mut text_spans, spans, missing)
-                        .await?
+                    let (found, boundary) = self
+                        .find_in_spans(client, &mut text_spans, spans, missing)
+                        .await?;
+                    ids.extend(&found);
+                    (found.len(), boundary)
                 }
                 None => {
+                    rows.extend(self.read_ids(client, &std::mem::take(&mut ids)).await?);
                     let boundary = self.step_end(client, after, scale).await?;
                     let boundary = text_spans.stop(after, self.order, boundary);
-                    let found = self.read(client, after, boundary, missing).await?;
-                    text_spans.step_found(found.len(), scale);
+                    let step = self.read(client, after, boundary, missing).await?;
+                    text_spans.step_found(step.len(), scale);
                     scale = (scale * 2).min(MAX_STEP_SCALE);
+                    let found = step.len();
+                    rows.extend(step);
                     (found, boundary)
                 }
             };
-            let full = i64::try_from(found.len()).is_ok_and(|found| found >= missing);
-            rows.extend(found);
-            let Some(boundary) = boundary.filter(|_| !full) else {
+            let is_full = i64::try_from(found).is_ok_and(|found| found >= missing);
+            after = boundary.filter(|_| !is_full);
+            if after.is_none() || Instant::now() >= end {
+                rows.extend(self.read_ids(client, &ids).await?);
                 return Ok(QueriesFound {
                     rows,
-                    searched_to: None,
-                });
-            };
-            if Instant::now() >= end {
-                return Ok(QueriesFound {
-                    rows,
-                    searched_to: Some(boundary),
+                    searched_to: after,
                 });
             }
-            after = Some(boundary);
         }
     }
 

@@ -4,6 +4,7 @@ mod filter;
 mod list;
 #[cfg(test)]
 mod plans;
+mod text_lookup;
 mod text_spans;
 
 use chrono::{DateTime, NaiveDate, Utc};

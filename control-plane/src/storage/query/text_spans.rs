@@ -4,37 +4,41 @@
 //! day first. A rare one is the other way round: so a step is walked first, and what it found decides.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::filter::{Driver, Order, QueryFilter, TextIs};
+use super::filter::{Driver, Order};
 use super::list::{List, STEP_ROWS};
-use super::{COLUMNS, JOINS, Query, query};
-use crate::storage::filter::Conditions;
+use crate::storage::StoreError;
 use crate::storage::manager::UsedClient;
 use crate::storage::text_index::{can_search, indexed_spans};
 use crate::storage::text_span::TextSpan;
-use crate::storage::{StoreError, column};
 
 /// A step of a walk that finds less than one in so many is followed by whole spans.
 const RARE: i64 = 400;
+/// The same along the indexes of grants. Those are asked for a span together with its texts, and the planner takes the
+/// better or both: no worse than the walk, which goes to a page of its own for most statements.
+const RARE_OF_GRANTS: i64 = 40;
 /// Of one answer. A span in which more statements have the text is walked: they would all be looked at for one page.
-const MAX_FOUND: i64 = 5_000;
-/// Spans with few such statements are followed by twice as many at once, up to so many: most of what one costs is asking.
+pub(super) const MAX_FOUND: i64 = 5_000;
+/// So many are read at once at most.
 const MAX_AT_ONCE: usize = 32;
-/// Spans that take longer are followed by half as many: an index that knows each three letters of a text may know them of
-/// every statement, all of which are looked at then.
+/// Spans that took no longer are followed by such that are up to twice as long together: most of what one costs is asking.
+/// Others by up to half: an index that knows each three letters of a text may know them of every statement, all of which
+/// are looked at then.
 const QUICK: Duration = Duration::from_millis(60);
 
 /// How a search for a text goes on.
 pub(super) struct TextSpans {
     /// What may be read through a text index: its first id, with the first behind it.
     indexed: BTreeMap<Uuid, Uuid>,
+    /// One in how many is few.
+    rare: i64,
     /// As far as is known, few statements have the text.
     is_rare: bool,
-    /// Spans to be read next, if that many follow one another.
-    at_once: usize,
+    /// How long spans are together that are to be read at once. Any single one may be longer.
+    at_once_ms: u64,
     /// Statements that were found in spans, and how long those are together.
     found: u64,
     read_ms: u64,
@@ -43,23 +47,27 @@ pub(super) struct TextSpans {
 /// Spans that are to be read at once, as far as they are behind `after`.
 pub(super) struct Spans {
     /// First ids, and those behind the last, in the order of the list. Never none.
-    ids: Vec<(Uuid, Uuid)>,
-    after: Uuid,
+    pub(super) ids: Vec<(Uuid, Uuid)>,
+    pub(super) after: Uuid,
     /// Where the last span ends in the order of the list.
-    end: Uuid,
+    pub(super) end: Uuid,
 }
 
 impl TextSpans {
-    /// All that have an index, if `filter` has a text that it can be asked for.
-    pub(super) async fn of(client: &UsedClient, filter: &QueryFilter) -> Result<Self, StoreError> {
-        let indexed = match filter.text.as_deref().is_some_and(can_search) {
+    /// All that have an index, if `list` has a text that it can be asked for.
+    pub(super) async fn of(client: &UsedClient, list: &List<'_>) -> Result<Self, StoreError> {
+        let indexed = match list.filter.text.as_deref().is_some_and(can_search) {
             true => indexed_spans(client).await?,
             false => Vec::new(),
         };
         Ok(Self {
             indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
+            rare: match list.driver {
+                Driver::Grants(_) => RARE_OF_GRANTS,
+                _ => RARE,
+            },
             is_rare: false,
-            at_once: 1,
+            at_once_ms: 0,
             found: 0,
             read_ms: 0,
         })
@@ -71,7 +79,8 @@ impl TextSpans {
 
     /// Takes note of what a step of the walk found that was `scale` times as long as the shortest.
     pub(super) fn step_found(&mut self, found: usize, scale: i64) {
-        self.is_rare = i64::try_from(found).is_ok_and(|found| found * RARE < STEP_ROWS * scale);
+        let found = i64::try_from(found);
+        self.is_rare = found.is_ok_and(|found| found * self.rare < STEP_ROWS * scale);
     }
 
     /// The spans to be read next, behind `after`, for a page that lacks so many statements. If there are none, the walk is to
@@ -83,13 +92,13 @@ impl TextSpans {
             Order::Newest => self.with(id_before(*lowest)?),
             Order::Oldest => self.with(*behind),
         });
-        let mut left_ms = self.expected_ms(missing);
+        let (expected_ms, mut chosen_ms) = (self.expected_ms(missing), 0);
         let is_wanted = |span: &(Uuid, Uuid)| {
-            let is_wanted = left_ms > 0;
-            left_ms = left_ms.saturating_sub(length_ms(*span));
-            is_wanted
+            let (before_ms, ms) = (chosen_ms, length_ms(*span));
+            chosen_ms += ms;
+            before_ms == 0 || before_ms < expected_ms && chosen_ms <= self.at_once_ms
         };
-        let following = following.take(self.at_once);
+        let following = following.take(MAX_AT_ONCE);
         let ids: Vec<(Uuid, Uuid)> = following.take_while(is_wanted).collect();
         let (lowest, behind) = *ids.last()?;
         let end = match order {
@@ -99,13 +108,11 @@ impl TextSpans {
         Some(Spans { ids, after, end })
     }
 
-    /// How long spans are in which so many statements are to be expected, by those that were read; more than nothing.
+    /// How long spans are in which so many statements are to be expected, by those that were read.
     fn expected_ms(&self, statements: i64) -> u64 {
         let statements = u64::try_from(statements).unwrap_or(0);
         let expected = self.read_ms.saturating_mul(statements);
-        expected
-            .checked_div(self.found)
-            .map_or(u64::MAX, |ms| ms.max(1))
+        expected.checked_div(self.found).unwrap_or(u64::MAX)
     }
 
     /// The span that an id is in.
@@ -148,21 +155,27 @@ impl TextSpans {
 
     /// Takes note of how many statements of `spans` have the text, and of how long it took to find them; `false`: too many
     /// to look at them all.
-    fn found(&mut self, spans: &Spans, found: usize, took: Duration) -> bool {
+    pub(super) fn found(&mut self, spans: &Spans, found: usize, took: Duration) -> bool {
         if i64::try_from(found).is_ok_and(|found| found <= MAX_FOUND) {
+            let ms = spans.ids.iter().copied().map(length_ms).sum::<u64>();
             self.found += found as u64;
-            self.read_ms += spans.ids.iter().copied().map(length_ms).sum::<u64>();
-            self.at_once = match took <= QUICK {
-                true => (self.at_once * 2).min(MAX_AT_ONCE),
-                false => (self.at_once / 2).max(1),
-            };
+            self.read_ms += ms;
+            self.at_once_ms = if took <= QUICK { ms * 2 } else { ms / 2 };
             return true;
         }
         if let [(lowest, _)] = spans.ids.as_slice() {
             self.indexed.remove(lowest);
         }
-        self.at_once = 1;
+        self.at_once_ms = 0;
         false
+    }
+
+    /// Takes note that it took too long to read `spans`. If it was a single one, the rest of the page is walked.
+    pub(super) fn gave_up(&mut self, spans: &Spans) {
+        self.at_once_ms = 0;
+        if spans.ids.len() == 1 {
+            self.indexed.clear();
+        }
     }
 }
 
@@ -181,71 +194,6 @@ fn next_id(after: Uuid, order: Order) -> Option<Uuid> {
 
 fn id_before(id: Uuid) -> Option<Uuid> {
     id.as_u128().checked_sub(1).map(Uuid::from_u128)
-}
-
-impl List<'_> {
-    /// The first `limit_rows` statements of what is left of `spans`, and where the next part of the list begins.
-    pub(super) async fn read_spans(
-        &self,
-        client: &UsedClient,
-        text_spans: &mut TextSpans,
-        spans: Spans,
-        limit_rows: i64,
-    ) -> Result<(Vec<Query>, Option<Uuid>), StoreError> {
-        let started = Instant::now();
-        let (text, conditions) = self.spans_text(&spans);
-        let rows = client.query(&text, &conditions.parameters()).await?;
-        let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| column(row, "id")).collect();
-        let mut ids = ids?;
-        if !text_spans.found(&spans, ids.len(), started.elapsed()) {
-            return Ok((Vec::new(), Some(spans.after)));
-        }
-        ids.sort_unstable();
-        if self.order == Order::Newest {
-            ids.reverse();
-        }
-        ids.truncate(usize::try_from(limit_rows).unwrap_or(0));
-        Ok((self.read_ids(client, &ids).await?, Some(spans.end)))
-    }
-
-    /// A query for the ids of all statements of the spans that are listed, in no order: with one, the planner would walk
-    /// the spans in it, in the hope of finding a page early. Each span is asked for by itself: only within its own ids has
-    /// an hour its index.
-    pub(super) fn spans_text(&self, spans: &Spans) -> (String, Conditions) {
-        let mut conditions = Conditions::default();
-        if let Driver::Grants(ids) = &self.driver {
-            // Together with the texts' index, that of grants leaves less to look at.
-            conditions.add("q.grant_id = any($)", ids.clone());
-        }
-        self.filter.add_to(&mut conditions, TextIs::LookedUp);
-        self.add_bounds(&mut conditions, Some(spans.after), None);
-        let of_all = conditions.text();
-        let mut parts = Vec::new();
-        for (lowest, behind) in &spans.ids {
-            let (lowest, behind) = (conditions.place(*lowest), conditions.place(*behind));
-            parts.push(format!(
-                "select q.id from queries q where {of_all} and q.id >= {lowest} and q.id < {behind}"
-            ));
-        }
-        let limit = conditions.place(MAX_FOUND + 1);
-        let parts = parts.join(" union all ");
-        let text = format!("select q.id from ({parts}) q limit {limit}");
-        (text, conditions)
-    }
-
-    async fn read_ids(&self, client: &UsedClient, ids: &[Uuid]) -> Result<Vec<Query>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let direction = self.direction();
-        // One by one: as a list, all of them are looked for in the partition of each.
-        let text = format!(
-            "select {COLUMNS} from unnest($1::uuid[]) w (id) join queries q on q.id = w.id {JOINS} \
-             order by q.id {direction}"
-        );
-        let rows = client.query(&text, &[&ids]).await?;
-        rows.iter().map(query).collect()
-    }
 }
 
 #[cfg(test)]
@@ -269,8 +217,9 @@ mod tests {
     fn spans(indexed: impl IntoIterator<Item = TextSpan>) -> TextSpans {
         TextSpans {
             indexed: indexed.into_iter().filter_map(TextSpan::ids).collect(),
+            rare: RARE,
             is_rare: true,
-            at_once: 1,
+            at_once_ms: 0,
             found: 0,
             read_ms: 0,
         }
@@ -315,7 +264,8 @@ mod tests {
         let expected = ids([
             vec![hour(2)],
             vec![hour(1), hour(0)],
-            vec![day(19), day(18), day(17)],
+            vec![day(19)],
+            vec![day(18), day(17)],
         ]);
         assert_eq!(
             read(&mut newest, first(hour(3)), Order::Newest, &little),
@@ -333,6 +283,20 @@ mod tests {
     }
 
     #[test]
+    fn along_the_indexes_of_grants_fewer_texts_are_common() {
+        let reads_spans = |rare, found| {
+            let mut text_spans = spans([day(19)]);
+            text_spans.rare = rare;
+            text_spans.step_found(found, 1);
+            let next = text_spans.next(Some(first(day(20))), Order::Newest, 101);
+            next.is_some()
+        };
+        assert!(reads_spans(RARE, 12) && !reads_spans(RARE, 13));
+        assert!(reads_spans(RARE_OF_GRANTS, 100), "not a page in a step");
+        assert!(!reads_spans(RARE_OF_GRANTS, 125));
+    }
+
+    #[test]
     fn what_takes_long_is_followed_by_less() {
         let mut text_spans = spans((1..20).map(day));
         let found = [0, 0, 99, 99, 99].map(|took| (FEW, Duration::from_millis(took)));
@@ -342,19 +306,36 @@ mod tests {
     }
 
     #[test]
+    fn a_day_is_not_read_together_with_hours() {
+        let mut text_spans = spans((1..20).map(day).chain((0..10).map(hour)));
+        let found = [(FEW, Duration::ZERO); 7];
+        let read = read(&mut text_spans, first(hour(10)), Order::Newest, &found);
+        let lengths: Vec<usize> = read.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 4, 3, 1, 2, 4]);
+    }
+
+    #[test]
     fn no_more_is_read_than_a_page_is_expected_to_take() {
-        let mut text_spans = spans((1..20).map(day).chain((0..4).map(hour)));
-        // 101 are expected in 10 hours, twice; then in 20, and in 28.
-        let found = [10, 20, 110, 50, 0].map(|found| (found, Duration::ZERO));
-        let read = read(&mut text_spans, first(hour(4)), Order::Newest, &found);
-        let expected = ids([
-            vec![hour(3)],
-            vec![hour(2), hour(1)],
-            vec![hour(0), day(19)],
-            vec![day(18)],
-            vec![day(17), day(16)],
-        ]);
-        assert_eq!(read, expected);
+        let mut text_spans = spans((1..20).map(day));
+        // 101 are expected in ten days; then in five, and in less than one.
+        let found = [10, 20, 50, 999].map(|found| (found, Duration::ZERO));
+        let read = read(&mut text_spans, first(day(20)), Order::Newest, &found);
+        let lengths: Vec<usize> = read.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 4, 8]);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_read_alone_and_then_walked() {
+        let mut text_spans = spans((1..20).map(day));
+        let after = Some(first(day(20)));
+        text_spans.at_once_ms = u64::MAX;
+        let all = text_spans.next(after, Order::Newest, 101).unwrap();
+        assert_eq!(all.ids.len(), 19);
+        text_spans.gave_up(&all);
+        let one = text_spans.next(after, Order::Newest, 101).unwrap();
+        assert_eq!(one.ids.len(), 1);
+        text_spans.gave_up(&one);
+        assert!(text_spans.next(after, Order::Newest, 101).is_none());
     }
 
     #[test]

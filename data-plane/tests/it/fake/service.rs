@@ -246,13 +246,17 @@ impl Service {
                     proxy_name: "proxy-1".to_owned(),
                 }))
             }
-            Up::Heartbeat(heartbeat) => Some(Down::LeaseExtension(v1::LeaseExtension {
-                lease_ms: 1000,
-                server_time_unix_us: 0,
-                heartbeat_sent_at_unix_us: heartbeat.sent_at_unix_us,
-                // A clock of its own, like storage's.
-                storage_time_unix_us: heartbeat.sent_at_unix_us + 1_000_000_000,
-            })),
+            Up::Heartbeat(heartbeat) => {
+                let sent_at_unix_us = heartbeat.sent_at_unix_us;
+                state.heartbeats.push(heartbeat);
+                Some(Down::LeaseExtension(v1::LeaseExtension {
+                    lease_ms: 1000,
+                    server_time_unix_us: 0,
+                    heartbeat_sent_at_unix_us: sent_at_unix_us,
+                    // A clock of its own, like storage's.
+                    storage_time_unix_us: sent_at_unix_us + 1_000_000_000,
+                }))
+            }
             Up::QuotaRequest(request) => {
                 state.quota_requests.push(request.clone());
                 let terms = state.terms.as_ref()?;

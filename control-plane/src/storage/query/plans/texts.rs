@@ -22,6 +22,14 @@ fn hours(days_ago: u64, hours: impl Iterator<Item = u32>) -> Vec<TextSpan> {
     hours.map(|hour| TextSpan::hour(day, hour)).collect()
 }
 
+fn newest(filter: &QueryFilter, grants: Option<Vec<i64>>) -> List<'_> {
+    List {
+        filter,
+        driver: filter.driver(grants),
+        order: Order::Newest,
+    }
+}
+
 impl Record {
     async fn build(&self, now: DateTime<Utc>) -> Vec<TextSpan> {
         match self.storage.text_index_build(now).await.unwrap() {
@@ -59,13 +67,9 @@ impl Record {
         grants: Option<Vec<i64>>,
         after: DateTime<Utc>,
     ) -> Value {
-        let list = List {
-            filter,
-            driver: filter.driver(grants),
-            order: Order::Newest,
-        };
+        let list = newest(filter, grants);
         let client = self.storage.client().await.unwrap();
-        let mut text_spans = TextSpans::of(&client, filter).await.unwrap();
+        let mut text_spans = TextSpans::of(&client, &list).await.unwrap();
         text_spans.step_found(0, 1);
         let spans = text_spans
             .next(first_id(after), Order::Newest, 101)
@@ -91,8 +95,10 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
     let plan = record.plan_of_spans(&nowhere, None, at(0, 0, 0)).await;
     assert!(rows_looked_at(&plan) < 10.0, "{plan:#}");
 
-    let client = record.storage.client().await.unwrap();
-    let mut text_spans = TextSpans::of(&client, &nowhere).await.unwrap();
+    let mut client = record.storage.client().await.unwrap();
+    let mut text_spans = TextSpans::of(&client, &newest(&nowhere, None))
+        .await
+        .unwrap();
     let midnight = first_id(at(0, 0, 0));
     assert!(
         text_spans.next(midnight, Order::Newest, 101).is_none(),
@@ -111,14 +117,32 @@ async fn a_rare_text_is_looked_for_in_the_indexes_of_days_that_are_over() {
         driver: Driver::All,
         order: Order::Newest,
     };
-    let read = list.read_spans(&client, &mut text_spans, spans, 101).await;
-    let (rows, next) = read.unwrap();
-    assert_eq!((rows.len(), next), (0, midnight), "too many to look at");
+    let read = list
+        .find_in_spans(&mut client, &mut text_spans, spans, 101)
+        .await;
+    let (ids, next) = read.unwrap();
+    assert_eq!((ids.len(), next), (0, midnight), "too many to look at");
     text_spans.step_found(0, 1);
     assert!(
         text_spans.next(midnight, Order::Newest, 101).is_none(),
         "the day is walked"
     );
+
+    let mut text_spans = TextSpans::of(&client, &list).await.unwrap();
+    text_spans.step_found(0, 1);
+    let spans = text_spans.next(midnight, Order::Newest, 101).unwrap();
+    let other = record.storage.client().await.unwrap();
+    let lock = format!("begin; lock queries_{}", day(1).format("%Y%m%d"));
+    other.batch_execute(&lock).await.unwrap();
+    let read = list
+        .find_in_spans(&mut client, &mut text_spans, spans, 101)
+        .await;
+    assert_eq!(read.unwrap(), (vec![], midnight), "it takes too long");
+    assert!(
+        text_spans.next(midnight, Order::Newest, 101).is_none(),
+        "the rest is walked"
+    );
+    other.batch_execute("rollback").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
