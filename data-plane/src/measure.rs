@@ -15,7 +15,7 @@ use crate::audit::capture::CaptureLimits;
 use crate::audit::outbox::{Acknowledged, Next, SpoolLimits};
 use crate::audit::recorder::{Follow, Outcome};
 use crate::audit::window::BatchLimit;
-use crate::audit::{Outbox, Parameters, Recorder, StatementFacts};
+use crate::audit::{Columns, Outbox, Parameters, Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::metrics::Metrics;
 
@@ -84,7 +84,7 @@ fn start(session: &mut Recorder, text: &Arc<str>) {
         bytes_in: text.len() as u64,
     };
     if let Some(place) = session.promise(facts) {
-        session.start(place, Arc::default(), Now::read());
+        session.start(place, Columns::default(), Now::read());
     }
 }
 

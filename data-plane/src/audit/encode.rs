@@ -6,7 +6,6 @@
 
 use pglens_core::SessionId;
 use pglens_policy::Fingerprint;
-use pglens_rpc::v1;
 use uuid::Uuid;
 
 /// `RecordBatch.records`.
@@ -59,7 +58,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) sqlstate: &'a str,
     pub(crate) error_message: &'a str,
     pub(crate) refusal: &'static str,
-    pub(crate) columns: &'a [v1::Column],
+    /// Encoded, see [`super::Columns::fields`].
+    pub(crate) columns: &'a [u8],
     pub(crate) rows_truncated: bool,
     pub(crate) captured_rows: u64,
     pub(crate) captured_bytes: u64,
@@ -129,13 +129,18 @@ fn put_fingerprint(out: &mut Vec<u8>, field: u32, fingerprint: Option<Fingerprin
 /// Sixteen digits, as [`Fingerprint`] is printed; once for each statement, so without the machinery of formatting.
 fn hexadecimal(number: u64) -> [u8; 16] {
     let mut digits = [0; 16];
-    for (place, digit) in digits.iter_mut().enumerate() {
-        let four_bits = (number >> (60 - 4 * place)) & 0xf;
-        *digit = *b"0123456789abcdef"
-            .get(usize::try_from(four_bits).unwrap_or_default())
-            .unwrap_or(&b'0');
+    let pairs = digits.as_chunks_mut::<2>().0.iter_mut();
+    for (pair, byte) in pairs.zip(number.to_be_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     digits
+}
+
+fn digit(four_bits: u8) -> u8 {
+    match four_bits {
+        0..10 => b'0' + four_bits,
+        _ => b'a' - 10 + four_bits,
+    }
 }
 
 impl Encode for Rows<'_> {
@@ -165,9 +170,7 @@ impl Ended<'_> {
         bytes(out, 9, self.sqlstate.as_bytes());
         bytes(out, 10, self.error_message.as_bytes());
         bytes(out, 11, self.refusal.as_bytes());
-        for column in self.columns.iter() {
-            message(out, 12, |out| put_column(out, column));
-        }
+        out.extend_from_slice(self.columns);
         number(out, 13, u64::from(self.rows_truncated));
         number(out, 14, self.captured_rows);
         number(out, 15, self.captured_bytes);
@@ -192,15 +195,6 @@ impl Encode for Settled<'_> {
         out.extend_from_slice(self.ended);
         bytes(out, 17, self.transaction_status.as_bytes());
     }
-}
-
-fn put_column(out: &mut Vec<u8>, column: &v1::Column) {
-    bytes(out, 1, column.name.as_bytes());
-    number(out, 2, u64::from(column.type_oid));
-    signed(out, 3, i64::from(column.type_modifier));
-    number(out, 4, u64::from(column.format));
-    number(out, 5, u64::from(column.table_oid));
-    number(out, 6, u64::from(column.table_column));
 }
 
 impl Encode for SessionEnded<'_> {
@@ -267,7 +261,7 @@ pub(crate) fn present_number(out: &mut Vec<u8>, field: u32, value: u64) {
 }
 
 #[inline]
-fn signed(out: &mut Vec<u8>, field: u32, value: i64) {
+pub(crate) fn signed(out: &mut Vec<u8>, field: u32, value: i64) {
     number(out, field, value.cast_unsigned());
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod batcher;
 pub(crate) mod capture;
+mod columns;
 mod digest;
 mod encode;
 pub(crate) mod folder;
@@ -18,6 +19,7 @@ mod statement;
 pub(crate) mod window;
 mod writer;
 
+pub(crate) use columns::Columns;
 pub(crate) use outbox::{Outbox, Reservation};
 pub(crate) use parameters::{Parameter, Parameters};
 pub(crate) use recorder::{Recorder, StatementFacts};

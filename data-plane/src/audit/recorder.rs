@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use pglens_core::{AuditLevel, SessionId};
 use pglens_policy::Fingerprint;
-use pglens_rpc::v1;
 use uuid::Uuid;
 
-use super::Outbox;
 use super::capture::{Capture, CaptureLimits, PlainRows};
 pub(crate) use super::capture::{ChunkRoom, Follow};
 use super::encode::{Rows, Started};
 use super::query_id::query_id;
 pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
+use super::{Columns, Outbox};
 use crate::clock::Now;
 use crate::metrics::{Metrics, StatementOutcome};
 
@@ -32,7 +31,7 @@ struct Running {
     first_row_us: Option<u64>,
     bytes_in: u64,
     bytes_out: u64,
-    columns: Arc<[v1::Column]>,
+    columns: Columns,
     capture: Capture,
     /// Its start had no fingerprint: its end has.
     owes_fingerprint: bool,
@@ -182,7 +181,7 @@ impl Recorder {
     }
 
     /// Begins the record of the statement that the target turns to now.
-    pub(crate) fn start(&mut self, mut place: Promised, columns: Arc<[v1::Column]>, now: Now) {
+    pub(crate) fn start(&mut self, mut place: Promised, columns: Columns, now: Now) {
         self.flush_end();
         self.totals.statements += 1;
         self.totals.bytes_in += place.facts.bytes_in;
@@ -239,7 +238,7 @@ impl Recorder {
     }
 
     /// The columns of the running statement, once the target has described them.
-    pub(crate) fn columns(&mut self, columns: Arc<[v1::Column]>) {
+    pub(crate) fn columns(&mut self, columns: Columns) {
         if let Some(running) = &mut self.running {
             running.columns = columns;
         }

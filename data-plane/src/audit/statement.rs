@@ -86,7 +86,7 @@ pub(crate) struct Outcome<'a> {
 impl<'a> Outcome<'a> {
     pub(crate) fn completed(command_tag: &'a [u8]) -> Self {
         Self {
-            command_tag: String::from_utf8_lossy(command_tag),
+            command_tag: text(command_tag),
             ..Self::default()
         }
     }
@@ -94,8 +94,8 @@ impl<'a> Outcome<'a> {
     pub(crate) fn failed(sqlstate: &'a [u8], message: &'a [u8]) -> Self {
         let message = message.get(..MAX_ERROR_MESSAGE_BYTES).unwrap_or(message);
         Self {
-            sqlstate: String::from_utf8_lossy(sqlstate),
-            error_message: String::from_utf8_lossy(message),
+            sqlstate: text(sqlstate),
+            error_message: text(message),
             ..Self::default()
         }
     }
@@ -122,5 +122,13 @@ impl<'a> Outcome<'a> {
         } else {
             StatementOutcome::Failed
         }
+    }
+}
+
+/// As it is, which is the rule and costs less to find out than what would have to be replaced.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }

@@ -1,7 +1,8 @@
 //! What is written is what protobuf reads.
 
 use super::*;
-use crate::audit::{Parameter, Parameters};
+use crate::audit::{Columns, Parameter, Parameters};
+use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
 use prost::Message;
 
@@ -78,6 +79,7 @@ fn an_end_is_read_as_it_was_written() {
         table_oid: 7,
         table_column: 2,
     };
+    let columns = Columns::new([column.clone()].into_iter());
     let ended = Ended {
         query_id: ID,
         session_id: SESSION,
@@ -90,7 +92,7 @@ fn an_end_is_read_as_it_was_written() {
         sqlstate: "22012",
         error_message: &"x".repeat(200),
         refusal: "r",
-        columns: &[column.clone(), v1::Column::default()],
+        columns: columns.fields(),
         rows_truncated: true,
         captured_rows: 5,
         captured_bytes: 6,
@@ -116,7 +118,7 @@ fn an_end_is_read_as_it_was_written() {
         sqlstate: "22012".to_owned(),
         error_message: "x".repeat(200),
         refusal: "r".to_owned(),
-        columns: vec![column, v1::Column::default()],
+        columns: vec![column],
         rows_truncated: true,
         captured_rows: 5,
         captured_bytes: 6,

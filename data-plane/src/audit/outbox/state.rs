@@ -2,13 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use foldhash::quality::RandomState;
 use uuid::Uuid;
 
 use super::WakeAt;
 use crate::audit::window::{Held, Window};
 use crate::audit::writer::{Pending, Written};
+
+/// Small frames share pieces of memory of this size. They go in the order in which they came, so a piece lives hardly
+/// longer than what is in it.
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// The committed sequence that the control plane names does not fit this run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +60,8 @@ pub(super) struct State {
     /// Bytes of all records in frames.
     pub(super) spooled_total: u64,
     pub(super) window: Window,
+    /// What is left of the last piece for frames in memory.
+    piece: BytesMut,
     pub(super) segments: VecDeque<SegmentUse>,
     /// Committed, to be removed.
     pub(super) dropped: Vec<u32>,
@@ -96,6 +102,7 @@ impl State {
             committed: 0,
             spooled_total: 0,
             window: Window::new(memory_bytes),
+            piece: BytesMut::new(),
             segments: VecDeque::new(),
             dropped: Vec::new(),
             announced: HashMap::default(),
@@ -171,16 +178,28 @@ impl State {
         self.spooled = last_sequence;
         if pending.records > 0 {
             self.spooled_total += pending.sent.len() as u64;
+            let sent = self.copied(&pending.sent);
             self.window.push(Held {
                 first_sequence: pending.first_sequence,
                 last_sequence,
-                sent: Bytes::copy_from_slice(&pending.sent),
+                sent,
                 sent_total: self.spooled_total,
                 segment: written.segment,
                 disk_bytes: written.disk_bytes,
             });
         }
         self.spare = pending.emptied();
+    }
+
+    fn copied(&mut self, sent: &[u8]) -> Bytes {
+        if sent.len() > PIECE_BYTES / 4 {
+            return Bytes::copy_from_slice(sent);
+        }
+        if self.piece.capacity() < sent.len() {
+            self.piece = BytesMut::with_capacity(PIECE_BYTES);
+        }
+        self.piece.extend_from_slice(sent);
+        self.piece.split().freeze()
     }
 
     pub(super) fn wakes(&mut self) -> bool {

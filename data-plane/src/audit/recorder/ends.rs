@@ -1,10 +1,9 @@
 //! How statements end, and the session: their ends wait for the transaction status behind them.
 
-use std::sync::Arc;
-
 use pglens_wire::backend::TransactionStatus;
 
 use super::{Outcome, Promised, Recorder};
+use crate::audit::Columns;
 use crate::audit::encode::{Ended, SessionEnded, Settled, put_error};
 use crate::clock::Now;
 use crate::metrics::{Direction, StatementOutcome};
@@ -40,7 +39,7 @@ impl Recorder {
             sqlstate: &outcome.sqlstate,
             error_message: &outcome.error_message,
             refusal: outcome.refusal.unwrap_or_default(),
-            columns: &running.columns,
+            columns: running.columns.fields(),
             rows_truncated: running.capture.is_truncated(),
             captured_rows: running.capture.kept_rows(),
             captured_bytes: running.capture.kept_bytes(),
@@ -60,7 +59,7 @@ impl Recorder {
 
     /// Records a statement that the target finished with, or never saw, as one event.
     pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
-        self.start(place, Arc::default(), now);
+        self.start(place, Columns::default(), now);
         self.end(outcome, now);
     }
 

@@ -1,13 +1,13 @@
 //! Which statement the target is at, and what becomes of those it never told the end of.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use pglens_wire::frontend::{Execute, tag};
 
 use super::ending::{Cancel, Ending};
 use super::engine::Engine;
 use super::exchange::Expected;
+use crate::audit::Columns;
 use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 
@@ -21,7 +21,7 @@ impl Engine {
             Some(Expected::Query(query)) if query.refused.is_none() => {
                 if let Some(place) = query.statements.pop() {
                     self.activity.turn(now.instant);
-                    self.recorder.start(place, Arc::default(), now);
+                    self.recorder.start(place, Columns::default(), now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
             }

@@ -1,11 +1,10 @@
 //! What the target says of the columns of a result.
 
-use std::sync::Arc;
-
 use pglens_rpc::v1;
 use pglens_wire::backend;
 
 use super::ending::Ending;
+use crate::audit::Columns;
 
 /// Longest description that is kept for comparison: some fifty columns.
 const MAX_KEPT_BYTES: usize = 2 * 1024;
@@ -14,27 +13,25 @@ const MAX_KEPT_BYTES: usize = 2 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct LastDescription {
     payload: Box<[u8]>,
-    columns: Option<Arc<[v1::Column]>>,
+    columns: Columns,
 }
 
 impl LastDescription {
     /// Reads the payload of a `RowDescription`.
-    pub(super) fn columns(&mut self, payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {
-        if let Some(columns) = &self.columns
-            && *self.payload == *payload
-        {
-            return Ok(Arc::clone(columns));
+    pub(super) fn columns(&mut self, payload: &[u8]) -> Result<Columns, Ending> {
+        if !payload.is_empty() && *self.payload == *payload {
+            return Ok(self.columns.clone());
         }
         let columns = decode(payload)?;
         if payload.len() <= MAX_KEPT_BYTES {
             self.payload = payload.into();
-            self.columns = Some(Arc::clone(&columns));
+            self.columns = columns.clone();
         }
         Ok(columns)
     }
 }
 
-fn decode(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {
+fn decode(payload: &[u8]) -> Result<Columns, Ending> {
     let columns = backend::row_description(payload)
         .map_err(|_| Ending::target_protocol("a message is malformed"))?;
     let columns = columns.into_iter().map(|column| v1::Column {
@@ -45,7 +42,7 @@ fn decode(payload: &[u8]) -> Result<Arc<[v1::Column]>, Ending> {
         table_oid: column.table_oid,
         table_column: u32::from(column.table_column),
     });
-    Ok(columns.collect())
+    Ok(Columns::new(columns))
 }
 
 #[cfg(test)]
@@ -56,9 +53,10 @@ mod tests {
     fn the_same_description_is_read_once() {
         let mut last = LastDescription::default();
         let one = last.columns(b"\0\0").unwrap();
-        assert!(Arc::ptr_eq(&one, &last.columns(b"\0\0").unwrap()));
+        assert!(one.is_same(&last.columns(b"\0\0").unwrap()));
         let column = [b"\0\x01a\0".as_slice(), &[0; 18]].concat();
-        assert_eq!(last.columns(&column).unwrap()[0].name, "a");
+        let other = last.columns(&column).unwrap();
+        assert!(other.fields().contains(&b'a') && !other.is_same(&one));
         assert!(last.columns(b"\0\x01").is_err());
     }
 }

@@ -8,19 +8,17 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pglens_rpc::v1;
 use smallvec::SmallVec;
 
 use super::prepared::{Names, Portal, Prepared};
+use super::queues;
+use crate::audit::Columns;
 use crate::audit::recorder::{Outcome, Promised};
 use crate::policy::substitute::SHOW_GRANT;
 use crate::session::report::ClientError;
 
 /// Most messages whose replies are outstanding; a client that sends more waits until some have come.
 const MAX_EXPECTED: usize = 1024;
-
-/// Room for messages without a reply that a session keeps while there are none.
-const KEPT_EXPECTED: usize = 16;
 
 /// Places of the statements of one message, hardly ever more than one.
 pub(crate) type Places = SmallVec<[Promised; 1]>;
@@ -77,9 +75,9 @@ pub(crate) struct StatementReply {
 
 impl StatementReply {
     /// The columns of the result, as far as they are known by now.
-    pub(crate) fn columns(&self) -> Arc<[v1::Column]> {
+    pub(crate) fn columns(&self) -> Columns {
         let portal = self.portal.as_ref();
-        portal.map_or_else(Arc::default, |portal| portal.columns())
+        portal.map_or_else(Columns::default, |portal| portal.columns())
     }
 }
 
@@ -199,12 +197,15 @@ impl Exchange {
     }
 
     pub(crate) fn push(&mut self, expected: Expected) {
+        if self.queue.capacity() == 0 {
+            self.queue = queues::take();
+        }
         self.queue.push_back(expected);
     }
 
     pub(crate) fn push_sync(&mut self) {
         self.skipping = false;
-        self.queue.push_back(Expected::Sync);
+        self.push(Expected::Sync);
     }
 
     pub(crate) fn newest(&mut self) -> Option<&mut Expected> {
@@ -240,8 +241,8 @@ impl Exchange {
     /// The head is answered.
     pub(crate) fn pop(&mut self) -> Option<Expected> {
         let answered = self.queue.pop_front();
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_EXPECTED {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            queues::give_back(std::mem::take(&mut self.queue));
         }
         answered
     }

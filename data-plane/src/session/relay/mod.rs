@@ -22,6 +22,7 @@ mod named;
 mod output;
 mod oversized;
 mod prepared;
+mod queues;
 mod room;
 mod rounds;
 mod rows;

@@ -7,10 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::quality::RandomState;
 use pglens_policy::Analysis;
-use pglens_rpc::v1;
 use smallvec::SmallVec;
 
-use crate::audit::Parameters;
+use crate::audit::{Columns, Parameters};
 
 /// Most prepared statements of a session; drivers keep some hundred.
 const MAX_STATEMENTS: usize = 10_000;
@@ -31,7 +30,7 @@ pub(crate) struct Prepared {
     /// As the target inferred them, once it was asked.
     pub(crate) described_parameters: OnceLock<Vec<u32>>,
     /// As the target described them, once it was asked.
-    pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
+    pub(crate) columns: OnceLock<Columns>,
     /// The same in the formats that were asked for first: clients rarely change their mind.
     formatted: OnceLock<Formatted>,
 }
@@ -40,7 +39,7 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 struct Formatted {
     formats: ResultFormats,
-    columns: Arc<[v1::Column]>,
+    columns: Columns,
 }
 
 impl Prepared {
@@ -82,46 +81,37 @@ pub(crate) struct Portal {
     pub(crate) kept_bytes: usize,
     pub(crate) result_formats: ResultFormats,
     /// As the target described them, once it was asked.
-    pub(crate) columns: OnceLock<Arc<[v1::Column]>>,
+    pub(crate) columns: OnceLock<Columns>,
 }
 
 impl Portal {
     /// The columns of its result, as far as they are known, in the formats that were asked for.
-    pub(crate) fn columns(&self) -> Arc<[v1::Column]> {
+    pub(crate) fn columns(&self) -> Columns {
         if let Some(columns) = self.columns.get() {
-            return Arc::clone(columns);
+            return columns.clone();
         }
         let Some(columns) = self.statement.columns.get() else {
-            return Arc::default();
+            return Columns::default();
         };
         let formats = &self.result_formats;
         let first = self.statement.formatted.get_or_init(|| Formatted {
             formats: formats.clone(),
-            columns: in_formats(columns, formats),
+            columns: columns.in_formats(formats),
         });
         if first.formats == *formats {
-            Arc::clone(&first.columns)
+            first.columns.clone()
         } else {
-            in_formats(columns, formats)
+            columns.in_formats(formats)
         }
     }
-}
-
-fn in_formats(columns: &[v1::Column], formats: &[u16]) -> Arc<[v1::Column]> {
-    let formatted = columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| v1::Column {
-            format: u32::from(pglens_wire::frontend::format_at(formats, index)),
-            ..column.clone()
-        });
-    formatted.collect()
 }
 
 /// Values by name, bounded in number and bytes.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
-    values: HashMap<Box<[u8]>, Arc<T>, RandomState>,
+    /// What has the empty name, as most portals do.
+    unnamed: Option<Arc<T>>,
+    named: HashMap<Box<[u8]>, Arc<T>, RandomState>,
     bytes: usize,
     max_values: usize,
     size: fn(&T) -> usize,
@@ -130,7 +120,8 @@ pub(crate) struct Names<T> {
 impl<T> Names<T> {
     fn new(max_values: usize, size: fn(&T) -> usize) -> Self {
         Self {
-            values: HashMap::default(),
+            unnamed: None,
+            named: HashMap::default(),
             bytes: 0,
             max_values,
             size,
@@ -138,22 +129,27 @@ impl<T> Names<T> {
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<T>> {
-        self.values.get(name)
+        match name {
+            [] => self.unnamed.as_ref(),
+            name => self.named.get(name),
+        }
     }
 
     /// Whether a value of `bytes` more may be added.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.values.len() < self.max_values && self.bytes + bytes <= MAX_BYTES
+        let values = self.named.len() + usize::from(self.unnamed.is_some());
+        values < self.max_values && self.bytes + bytes <= MAX_BYTES
     }
 
     /// Gives `name` a value, or none, and returns the one it had.
     pub(crate) fn set(&mut self, name: &[u8], value: Option<Arc<T>>) -> Option<Arc<T>> {
-        let before = match value {
-            Some(value) => {
-                self.bytes += (self.size)(&value);
-                self.values.insert(name.into(), value)
-            }
-            None => self.values.remove(name),
+        if let Some(value) = &value {
+            self.bytes += (self.size)(value);
+        }
+        let before = match (name, value) {
+            ([], value) => std::mem::replace(&mut self.unnamed, value),
+            (name, Some(value)) => self.named.insert(name.into(), value),
+            (name, None) => self.named.remove(name),
         };
         if let Some(before) = &before {
             self.bytes = self.bytes.saturating_sub((self.size)(before));
@@ -162,7 +158,8 @@ impl<T> Names<T> {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.values.clear();
+        self.unnamed = None;
+        self.named.clear();
         self.bytes = 0;
     }
 }
@@ -189,7 +186,13 @@ mod tests {
         assert_eq!(names.get(b"a").unwrap().as_str(), "one");
         assert_eq!(names.bytes, 3);
         assert!(names.has_room(MAX_BYTES - 3) && !names.has_room(MAX_BYTES));
-        names.set(b"b", Some(Arc::new(String::new())));
+        let nothing = || Some(Arc::new(String::new()));
+        assert!(names.set(b"", nothing()).is_none());
+        assert!(names.get(b"").is_some() && !names.has_room(0));
+        assert!(names.set(b"", None).is_some() && names.has_room(0));
+        names.set(b"b", nothing());
         assert!(!names.has_room(0));
+        names.clear();
+        assert!(names.get(b"a").is_none() && names.has_room(0));
     }
 }
