@@ -128,19 +128,24 @@ fn put_fingerprint(out: &mut Vec<u8>, field: u32, fingerprint: Option<Fingerprin
 
 /// Sixteen digits, as [`Fingerprint`] is printed; once for each statement, so without the machinery of formatting.
 fn hexadecimal(number: u64) -> [u8; 16] {
+    let high = eight_digits(number >> 32).to_be_bytes();
+    let low = eight_digits(number & 0xffff_ffff).to_be_bytes();
     let mut digits = [0; 16];
-    let pairs = digits.as_chunks_mut::<2>().0.iter_mut();
-    for (pair, byte) in pairs.zip(number.to_be_bytes()) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    for (digit, of_number) in digits.iter_mut().zip(high.into_iter().chain(low)) {
+        *digit = of_number;
     }
     digits
 }
 
-fn digit(four_bits: u8) -> u8 {
-    match four_bits {
-        0..10 => b'0' + four_bits,
-        _ => b'a' - 10 + four_bits,
-    }
+/// The digits of 32 bits in the bytes of the result, the first one highest: four bits are moved to each byte, and all
+/// bytes become letters at once.
+fn eight_digits(number: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let halves = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let values = (bytes | bytes << 4) & (0x0f * EACH);
+    let is_letter = (values + 6 * EACH) >> 4 & EACH;
+    values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'0' - 10)
 }
 
 impl Encode for Rows<'_> {

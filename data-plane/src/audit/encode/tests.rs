@@ -170,3 +170,17 @@ fn rows_and_session_ends_are_read_as_they_were_written() {
     };
     assert_eq!(read(&ended), Event::SessionEnded(expected));
 }
+
+#[test]
+fn fingerprints_have_the_digits_they_are_printed_with() {
+    for number in [
+        0,
+        0xab,
+        0x0123_4567_89ab_cdef,
+        0xfedc_ba98_7654_3210,
+        u64::MAX,
+    ] {
+        let printed = Fingerprint(number).to_string();
+        assert_eq!(hexadecimal(number), printed.as_bytes());
+    }
+}
