@@ -27,9 +27,14 @@ const STANDING: &str = "select exported_at, \
 const QUEUE_STATEMENTS: &str = "insert into feed_queue (kind, statements) \
      select 'statements', $1::uuid[] where feed_is_wanted()";
 
+/// No more entries than it takes for $1 records: those behind have thousands of statements. What an array takes says how
+/// many ids are in it without reading it: sixteen bytes each and twenty, or less if they are compressed.
 const READ: &str = "select id, uid, queued_at, kind, statements[1:$1] as statements, \
        coalesce(cardinality(statements), 0) as statement_count, connection_id, audit_event_id \
-     from feed_queue order by id limit $2";
+     from (select *, sum(greatest((pg_column_size(statements) - 20) / 16, 1)) \
+         over (order by id rows between unbounded preceding and 1 preceding) as before \
+       from (select * from feed_queue order by id limit $2) head) entry \
+     where before is null or before < $1 order by id";
 
 /// Holds the row of the state, so that a replica that takes over meanwhile waits for what this one has done.
 const STILL_LEADING: &str = "update feed_state set exported_at = now() where leader = $1";
@@ -236,4 +241,39 @@ fn entry(row: &tokio_postgres::Row) -> Result<FeedEntry, StoreError> {
         queued_at: column(row, "queued_at")?,
         queued,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use pglens_testkit::TestPostgres;
+
+    use super::*;
+    use crate::storage::{Dsn, migrate};
+
+    #[tokio::test]
+    async fn no_more_entries_are_read_than_it_takes() {
+        let database = TestPostgres::shared().await.create_database().await;
+        let dsn = Dsn::parse(&database.url).unwrap();
+        let storage = Storage::connect(dsn, 1).await.unwrap();
+        migrate::migrate(&storage).await.unwrap();
+        let filled = "insert into feed_queue (kind, statements) \
+             select 'statements', array(select gen_random_uuid() from generate_series(1, count)) \
+             from unnest(array[3, 600, 1]) with ordinality e (count, place) order by place; \
+             insert into feed_queue (kind, audit_event_id) values ('audit_event', 1), ('audit_event', 2)";
+        let client = storage.client().await.unwrap();
+        client.batch_execute(filled).await.unwrap();
+        drop(client);
+        for (limit, expected) in [
+            (1, 1),
+            (3, 1),
+            (4, 2),
+            (603, 2),
+            (604, 3),
+            (605, 4),
+            (606, 5),
+        ] {
+            let entries = storage.feed_read(limit).await.unwrap();
+            assert_eq!(entries.len(), expected, "for {limit} records");
+        }
+    }
 }
