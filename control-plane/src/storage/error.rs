@@ -1,7 +1,7 @@
 //! What storage can answer besides rows, told apart by SQLSTATE.
 
 use deadpool_postgres::{PoolError, TimeoutType};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::ServiceError;
 use pglens_core::ErrorCode;
@@ -149,7 +149,7 @@ impl From<tokio_postgres::Error> for StoreError {
             SqlState::LOCK_NOT_AVAILABLE => Self::Conflict {
                 reason: "a lock".to_owned(),
             },
-            _ if is_unavailable(db.code()) => Self::Unavailable(error),
+            _ if is_unavailable(db.code()) || gives_up(db) => Self::Unavailable(error),
             _ => Self::Postgres(error),
         }
     }
@@ -173,6 +173,14 @@ fn is_unavailable(code: &SqlState) -> bool {
         .iter()
         .any(|class| code.code().starts_with(class))
         || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// Whether the server has ended the connection for a reason that it has no code for. PostgreSQL 15 does so while its
+/// disk is full, and a new connection finds no room for a file of its own ("could not write init file").
+fn gives_up(error: &DbError) -> bool {
+    let severity = error.parsed_severity();
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
+        && error.code().code().starts_with("XX")
 }
 
 impl From<StoreError> for ServiceError {
@@ -202,6 +210,7 @@ mod tests {
 
     use super::*;
     use pglens_testkit::TestPostgres;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn of_two_errors_the_one_that_aborted_the_transaction_is_told() {
@@ -221,6 +230,36 @@ mod tests {
             };
             assert!(told.unwrap_err().refuses_content(), "division by zero");
             client.batch_execute("rollback").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gives_a_connection_up_is_not_available() {
+        for (severity, code, is_unavailable) in [
+            ("FATAL", "XX000", true),
+            ("PANIC", "XX001", true),
+            ("FATAL", "53100", true),
+            ("ERROR", "XX000", false),
+            ("FATAL", "28P01", false),
+        ] {
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = server.local_addr().unwrap().port();
+            let answer = async {
+                let (mut socket, _) = server.accept().await.unwrap();
+                let fields = format!("S{severity}\0V{severity}\0C{code}\0Msaid so\0\0");
+                let length = u32::try_from(4 + fields.len()).unwrap().to_be_bytes();
+                let message = [b"E".as_slice(), &length, fields.as_bytes()].concat();
+                socket.write_all(&message).await.unwrap();
+                let _until_it_is_closed = socket.read_to_end(&mut Vec::new()).await;
+            };
+            let parameters = format!("host=127.0.0.1 port={port} user=x sslmode=disable");
+            let connecting = async {
+                let connected = tokio_postgres::connect(&parameters, tokio_postgres::NoTls).await;
+                connected.map(drop)
+            };
+            let (connected, ()) = tokio::join!(connecting, answer);
+            let error = StoreError::from(connected.unwrap_err());
+            assert_eq!(error.is_unavailable(), is_unavailable, "{error:?}");
         }
     }
 }
