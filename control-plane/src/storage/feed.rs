@@ -27,8 +27,8 @@ const STANDING: &str = "select exported_at, \
 const QUEUE_STATEMENTS: &str = "insert into feed_queue (kind, statements) \
      select 'statements', $1::uuid[] where feed_is_wanted()";
 
-/// No more entries than it takes for $1 records: those behind have thousands of statements. What an array takes says how
-/// many ids are in it without reading it: sixteen bytes each and twenty, or less if they are compressed.
+/// No more entries than it takes for $1 records: each may have thousands of ids. What an array takes says how many are in
+/// it without reading it: sixteen bytes each, and twenty; they are not compressed (V11).
 const READ: &str = "select id, uid, queued_at, kind, statements[1:$1] as statements, \
        coalesce(cardinality(statements), 0) as statement_count, connection_id, audit_event_id \
      from (select *, sum(greatest((pg_column_size(statements) - 20) / 16, 1)) \

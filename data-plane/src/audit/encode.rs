@@ -128,13 +128,8 @@ fn put_fingerprint(out: &mut Vec<u8>, field: u32, fingerprint: Option<Fingerprin
 
 /// Sixteen digits, as [`Fingerprint`] is printed; once for each statement, so without the machinery of formatting.
 fn hexadecimal(number: u64) -> [u8; 16] {
-    let high = eight_digits(number >> 32).to_be_bytes();
-    let low = eight_digits(number & 0xffff_ffff).to_be_bytes();
-    let mut digits = [0; 16];
-    for (digit, of_number) in digits.iter_mut().zip(high.into_iter().chain(low)) {
-        *digit = of_number;
-    }
-    digits
+    let [high, low] = [number >> 32, number & 0xffff_ffff].map(eight_digits);
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }
 
 /// The digits of 32 bits in the bytes of the result, the first one highest: four bits are moved to each byte, and all
