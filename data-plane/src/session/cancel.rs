@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use pglens_wire::startup::CancelRequest;
 
 use super::SessionDeps;
+use super::startup::Asked;
 use crate::control::registry::key_digest;
 use crate::metrics::{CancelOrigin, CancelOutcome};
 
@@ -23,15 +24,10 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 /// What one customer of an IPv6 provider has at least.
 const IPV6_PREFIX_BITS: u32 = 64;
 
-/// Serves a cancel request. The client gets no answer whatever comes of it, as from PostgreSQL; the connection stays
-/// until everything that can be done here is done, for that is what clients wait for.
-pub(crate) async fn forward(
-    request: &CancelRequest,
-    peer: SocketAddr,
-    asked_at: Instant,
-    deps: &SessionDeps,
-) {
-    let outcome = serve(request, peer, asked_at, deps).await;
+/// Serves a cancel request. The client gets no answer whatever comes of it, as from PostgreSQL. On return everything is
+/// done that can be done here.
+pub(crate) async fn forward(asked: &Asked, asked_at: Instant, deps: &SessionDeps) {
+    let outcome = serve(&asked.request, asked.peer, asked_at, deps).await;
     deps.metrics.cancel(CancelOrigin::Client, outcome);
 }
 

@@ -83,9 +83,10 @@ pub(crate) async fn serve(
                 tracing::debug!(client = %peer, "connection ended before its session began");
             }
         }
-        Ok(Negotiated::Cancel(request, peer)) => {
+        Ok(Negotiated::Cancel(asked)) => {
             drop(starting);
-            cancel::forward(&request, peer, accepted_at, &deps).await;
+            cancel::forward(&asked, accepted_at, &deps).await;
+            drop(asked.connection);
         }
         // Load balancers knock to see whether somebody is there.
         Ok(Negotiated::Probe) => {}

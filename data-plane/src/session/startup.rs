@@ -42,11 +42,19 @@ pub(crate) struct TlsFacts {
     pub(crate) end_point: Option<Vec<u8>>,
 }
 
+/// Whoever asks for a cancel.
+pub(crate) struct Asked {
+    pub(crate) request: CancelRequest,
+    /// As with [`Client`].
+    pub(crate) peer: SocketAddr,
+    /// Closed when the request is served: that is what clients wait for.
+    pub(crate) connection: Stream,
+}
+
 /// What a connection turned out to be.
 pub(crate) enum Negotiated {
     Session(Client),
-    /// With the address of who asks.
-    Cancel(CancelRequest, SocketAddr),
+    Cancel(Asked),
     /// Closed without a byte.
     Probe,
 }
@@ -144,7 +152,13 @@ async fn packets(
                 let told = ClientError::new(ErrorCode::Unsupported, error.to_string());
                 return Err(arriving.refuse(told).await);
             }
-            StartupPacket::Cancel(request) => return Ok(Negotiated::Cancel(request, peer)),
+            StartupPacket::Cancel(request) => {
+                return Ok(Negotiated::Cancel(Asked {
+                    request,
+                    peer,
+                    connection: arriving.stream,
+                }));
+            }
             StartupPacket::Startup(message) => {
                 if let Err(error) = judge(&message, tls.is_some(), deps) {
                     return Err(arriving.refuse(error).await);

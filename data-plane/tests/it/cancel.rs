@@ -133,6 +133,37 @@ async fn a_cancel_reaches_the_proxy_that_holds_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_sees_the_connection_close_when_the_request_is_served() {
+    let stack = Stack::start().await;
+    let mut client = dial(&stack).await;
+    let greeting = client.log_in(0, &[]).await;
+    let mut elsewhere = cancel_of(&greeting);
+    *elsewhere.last_mut().unwrap() ^= 1;
+    // Until this proxy is attached, and knows the time.
+    eventually(DEADLINE, || async {
+        let mut socket = dial(&stack).await;
+        socket.send(&elsewhere).await;
+        assert_eq!(socket.rest().await, "");
+        !stack.control.state().cancels.is_empty()
+    })
+    .await;
+
+    stack.control.answers.send_replace(false);
+    let before = stack.control.state().cancels.len();
+    let mut socket = dial(&stack).await;
+    socket.send(&elsewhere).await;
+    eventually(DEADLINE, || async {
+        stack.control.state().cancels.len() > before
+    })
+    .await;
+    let closed = tokio::time::timeout(Duration::from_millis(300), socket.0.readable());
+    assert!(closed.await.is_err(), "the control plane has not answered");
+    stack.control.answers.send_replace(true);
+    assert_eq!(socket.rest().await, "");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_guesses_keys_is_not_listened_to() {
     let stack = Stack::start().await;
     let mut client = dial(&stack).await;

@@ -94,7 +94,7 @@ pub(crate) struct FakeControlPlane {
     pub(crate) url: String,
     pub(crate) folder: tempfile::TempDir,
     state: Arc<Mutex<State>>,
-    /// While false, batches are not acknowledged and heartbeats not answered.
+    /// While false, batches are not acknowledged, heartbeats and cancel requests not answered.
     pub(crate) answers: watch::Sender<bool>,
     /// The connections live in it, and end with it.
     server: Mutex<Option<Runtime>>,

@@ -54,6 +54,11 @@ impl Access for Service {
 }
 
 impl Service {
+    async fn may_answer(&self) {
+        let mut answers = self.answers.clone();
+        let _closed = answers.wait_for(|answers| *answers).await.is_err();
+    }
+
     async fn decide(
         &self,
         requests: &mut Streaming<v1::LoginRequest>,
@@ -211,6 +216,7 @@ impl Fleet for Service {
             let message = Some(Down::Cancel(cancel.clone()));
             let _gone = sender.send(Ok(v1::ControlMessage { message })).await;
         }
+        self.may_answer().await;
         let outcome = match is_known {
             true => v1::CancelOutcome::HandedOver,
             false => v1::CancelOutcome::UnknownKey,
@@ -320,8 +326,7 @@ impl Events for Service {
                 if let Some(Publish::Batch(batch)) = &request.message {
                     service.state.lock().unwrap().received = batch.last_sequence;
                 }
-                let mut answers = service.answers.clone();
-                let _closed = answers.wait_for(|answers| *answers).await.is_err();
+                service.may_answer().await;
                 let answer = match request.message.unwrap() {
                     Publish::Hello(hello) => {
                         run = hello.run_id;
