@@ -11,15 +11,19 @@ use std::time::Duration;
 use crate::net::Stream;
 use crate::net::nap::Nap;
 
-/// How long parts gather: at 100 MB/s some 40 KiB, which finds room in the window of a young connection.
+/// How long parts gather at most: at 100 MB/s some 40 KiB, which finds room in the window of a young connection.
 const REST: Duration = Duration::from_micros(400);
+/// How often that is halved for faster flows.
+const MAX_HALVED: u8 = 2;
 /// Bytes after which a flow in one direction is bulk. Less than this is not held up at all.
 const BULK_AFTER: usize = 512 * 1024;
 /// What comes in smaller parts is a conversation.
 const SMALL_READ: usize = 2048;
+/// A flow that brings less in one rest may have a longer one.
+const SLOW_BURST: usize = 32 * 1024;
 /// A flow that brings so much in one rest would be held up by a longer one, and soon by this one.
 const FAST_BURST: usize = 128 * 1024;
-/// How often a socket has to be read empty before such a flow is looked at again.
+/// How often a socket has to be read empty before a flow for which each rest is too long is looked at again.
 const FAST_FOR: u32 = 64;
 
 /// What came from one peer since it was written to.
@@ -29,6 +33,7 @@ struct Flow {
     /// Since the socket was empty.
     burst: usize,
     fast_for: u32,
+    halved: u8,
 }
 
 impl Flow {
@@ -41,20 +46,25 @@ impl Flow {
         }
     }
 
-    /// The socket is empty. Whether parts are to gather in it.
-    fn may_rest(&mut self) -> bool {
+    /// The socket is empty. How long parts are to gather in it, if at all.
+    fn rest(&mut self) -> Option<Duration> {
         let burst = std::mem::take(&mut self.burst);
         if self.bytes < BULK_AFTER || burst == 0 {
-            return false;
+            return None;
         }
-        if burst >= FAST_BURST {
+        if let Some(left) = self.fast_for.checked_sub(1) {
+            self.fast_for = left;
+            return None;
+        }
+        if burst < SLOW_BURST {
+            self.halved = self.halved.saturating_sub(1);
+        } else if burst >= FAST_BURST && self.halved < MAX_HALVED {
+            self.halved += 1;
+        } else if burst >= FAST_BURST {
             self.fast_for = FAST_FOR;
+            return None;
         }
-        match self.fast_for.checked_sub(1) {
-            Some(left) => self.fast_for = left,
-            None => return true,
-        }
-        false
+        Some(REST / (1 << self.halved))
     }
 }
 
@@ -99,20 +109,20 @@ impl Rests {
     /// Takes note that `stream` has nothing to read. `true`: it may not be watched any more, and [`Rests::poll`] says when
     /// it is to be read.
     pub(super) fn begin(&mut self, stream: &mut Stream) -> bool {
-        if !self.flow.may_rest() {
+        let Some(rest) = self.flow.rest() else {
             return false;
-        }
+        };
         // Without a timer the flow costs more and passes all the same; a socket that was lost says so when it is read.
-        self.is_resting = self.try_begin(stream).is_ok();
+        self.is_resting = self.try_begin(rest, stream).is_ok();
         true
     }
 
-    fn try_begin(&mut self, stream: &mut Stream) -> io::Result<()> {
+    fn try_begin(&mut self, rest: Duration, stream: &mut Stream) -> io::Result<()> {
         let nap = match &mut self.nap {
             Some(nap) => nap,
             none => none.insert(Box::new(Nap::new()?)),
         };
-        nap.begin(REST)?;
+        nap.begin(rest)?;
         stream.unwatch()
     }
 }
@@ -129,7 +139,7 @@ mod tests {
     fn bulk() -> Flow {
         let mut flow = Flow::default();
         for _ in 0..BULK_AFTER / PART {
-            assert!(!flow.may_rest(), "{flow:?}");
+            assert_eq!(flow.rest(), None, "{flow:?}");
             flow.came(PART);
         }
         flow
@@ -139,8 +149,8 @@ mod tests {
     fn a_flow_rests_when_it_is_bulk_and_each_time_something_came() {
         let mut flow = bulk();
         for _ in 0..10 {
-            assert!(flow.may_rest());
-            assert!(!flow.may_rest(), "nothing came since");
+            assert_eq!(flow.rest(), Some(REST));
+            assert_eq!(flow.rest(), None, "nothing came since");
             flow.came(PART);
             flow.came(PART);
         }
@@ -151,18 +161,34 @@ mod tests {
         let mut flow = bulk();
         flow.came(100);
         flow.came(PART);
-        assert!(!flow.may_rest());
+        assert_eq!(flow.rest(), None);
+    }
+
+    /// What the flow is given after each of these bursts.
+    fn rests<const N: usize>(flow: &mut Flow, bursts: [usize; N]) -> [Option<Duration>; N] {
+        bursts.map(|burst| {
+            flow.came(burst);
+            flow.rest()
+        })
     }
 
     #[test]
-    fn a_fast_flow_is_left_alone_for_a_while() {
+    fn a_faster_flow_has_shorter_rests() {
         let mut flow = bulk();
-        flow.came(FAST_BURST);
+        let bursts = [SLOW_BURST, FAST_BURST, SLOW_BURST, FAST_BURST, PART, PART];
+        let halves = [0, 1, 1, 2, 1, 0].map(|halved| Some(REST / (1 << halved)));
+        assert_eq!(rests(&mut flow, bursts), halves);
+    }
+
+    #[test]
+    fn a_flow_that_is_too_fast_for_each_rest_is_left_alone_for_a_while() {
+        let mut flow = bulk();
+        let given = rests(&mut flow, [FAST_BURST; 3]);
+        assert_eq!(given, [Some(REST / 2), Some(REST / 4), None]);
         for _ in 0..FAST_FOR {
-            assert!(!flow.may_rest());
-            flow.came(PART);
+            assert_eq!(rests(&mut flow, [PART]), [None]);
         }
-        assert!(flow.may_rest());
+        assert_eq!(rests(&mut flow, [SLOW_BURST]), [Some(REST / 4)]);
     }
 
     #[tokio::test]
