@@ -110,7 +110,7 @@ fn acknowledge(outbox: &Outbox) -> std::io::Result<()> {
     loop {
         let sent = outbox.committed();
         let Next::Batch(batch) = outbox.next_behind(sent, BATCH) else {
-            return Ok(());
+            return outbox.tidy();
         };
         let acknowledged = outbox.acknowledge(Acknowledged::stored(batch.last_sequence));
         acknowledged.map_err(std::io::Error::other)?;

@@ -62,7 +62,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn tidy(&self) -> io::Result<()> {
+    pub(crate) fn tidy(&self) -> io::Result<()> {
         if self.state.lock().has_fault {
             self.flush();
         }

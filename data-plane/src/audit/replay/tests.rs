@@ -7,7 +7,7 @@ use super::*;
 use crate::audit::encode::{Encode, Started};
 use crate::audit::folder::Segment;
 use crate::audit::frame::KEY_BYTES;
-use crate::audit::outbox::{Outbox, SpoolLimits};
+use crate::audit::outbox::{Acknowledged, Outbox, SpoolLimits};
 
 const RUN: RunId = RunId(Uuid::from_u128(77));
 const ALL: BatchLimit = BatchLimit {
@@ -129,6 +129,36 @@ fn a_torn_end_is_left_out_wherever_it_is_torn() {
         let mut replay = dead.replay();
         let batch = replay.next_behind(0, ALL).unwrap().unwrap();
         assert_eq!(ids(&batch), [1], "{cut} bytes are missing");
+        assert!(!replay.is_damaged());
+    }
+}
+
+#[test]
+fn what_a_file_held_before_it_became_the_next_segment_is_not_read() {
+    const COUNT: u128 = 62;
+    for kept in [1, 2, 9] {
+        let dead = Dead::after(|outbox| {
+            for number in 1..=COUNT {
+                // Six frames of one length to a segment: behind the last two begin those of before.
+                let sql = "x".repeat(100_000);
+                outbox.push(&Started {
+                    sql: &sql,
+                    ..started(number)
+                });
+                outbox.flush();
+                let stored = u64::try_from(number - kept.min(number)).unwrap();
+                outbox.acknowledge(Acknowledged::stored(stored)).unwrap();
+                outbox.tidy().unwrap();
+            }
+        });
+        let mut replay = dead.replay();
+        assert!(!replay.is_damaged());
+        let behind = u64::try_from(COUNT - kept).unwrap();
+        let batch = replay.next_behind(behind, ALL).unwrap().unwrap();
+        let waiting: Vec<_> = (COUNT - kept + 1..=COUNT).collect();
+        assert_eq!(ids(&batch), waiting);
+        let all = u64::try_from(COUNT).unwrap();
+        assert!(replay.next_behind(all, ALL).unwrap().is_none());
         assert!(!replay.is_damaged());
     }
 }
