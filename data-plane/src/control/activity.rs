@@ -10,6 +10,10 @@ use crate::clock::{process_instant, process_us};
 use crate::metrics::CancelOutcome;
 use crate::upstream::CancelKey;
 
+/// Cancel requests of one session on their way to its target; more are dropped and counted. More than one, since who does
+/// not see the first arrive presses the key again.
+const MAX_CANCELS: u32 = 4;
+
 /// Shared by the session and those who want to cancel its statement.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
@@ -57,6 +61,7 @@ impl Activity {
         // First the one, then the other, and the session does it the other way round: one of the two sees the other.
         let running = RunningCancel::begin(activity, target);
         match activity.began_us.load(Ordering::SeqCst) {
+            _ if activity.cancels.load(Ordering::SeqCst) > MAX_CANCELS => CancelTarget::TooMany,
             0 => CancelTarget::Idle,
             began_us if is_meant(process_instant(began_us)) => CancelTarget::Running(running),
             _ => CancelTarget::TooLate,
@@ -73,6 +78,8 @@ pub(crate) enum CancelTarget {
     /// What it runs began after the cancel was asked for.
     TooLate,
     UnknownKey,
+    /// Enough are on their way.
+    TooMany,
 }
 
 impl CancelTarget {
@@ -83,6 +90,7 @@ impl CancelTarget {
             Self::Idle => CancelOutcome::Idle,
             Self::TooLate => CancelOutcome::TooLate,
             Self::UnknownKey => CancelOutcome::UnknownKey,
+            Self::TooMany => CancelOutcome::Dropped,
         }
     }
 }

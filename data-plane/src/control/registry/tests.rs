@@ -87,6 +87,24 @@ fn only_the_right_key_of_a_busy_session_cancels() {
 }
 
 #[test]
+fn a_session_has_so_many_cancels_under_way_and_gets_more_when_one_has_ended() {
+    let registry = Arc::new(registry());
+    let (registration, _messages) = session(&registry);
+    let began = Instant::now();
+    registration.activity().begin(began);
+    let asked_at = began + Duration::from_secs(1);
+    let cancel = || registry.begin_cancel(77, &[1, 2, 3, 4], asked_at);
+    let mut under_way: Vec<_> = (0..4).map(|_| cancel()).collect();
+    let are_running = |target| matches!(target, &CancelTarget::Running(_));
+    assert!(under_way.iter().all(are_running));
+    for _ in 0..2 {
+        assert!(matches!(cancel(), CancelTarget::TooMany));
+    }
+    under_way.pop();
+    assert!(matches!(cancel(), CancelTarget::Running(_)));
+}
+
+#[test]
 fn what_began_after_the_cancel_was_asked_for_is_not_meant() {
     let registry = Arc::new(registry());
     let (registration, _messages) = session(&registry);
