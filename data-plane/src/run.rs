@@ -25,6 +25,7 @@ use crate::control::{CancelExchange, ControlPlanes, LeaseClock, StorageClock};
 use crate::listener;
 use crate::listener::starting::StartingSet;
 use crate::metrics::Metrics;
+use crate::net::keepalive;
 use crate::reload::Reload;
 use crate::session::SessionDeps;
 use crate::session::cancel::WrongKeys;
@@ -59,9 +60,9 @@ pub enum RunError {
     /// A control plane's URL or certificate cannot be used.
     #[error("the control plane cannot be connected to")]
     ControlPlane(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A listener that was bound has no address.
-    #[error("a listener has no address")]
-    NoAddress(#[source] std::io::Error),
+    /// A listener that was bound has no address, or takes no settings.
+    #[error("a listener cannot be used")]
+    Listener(#[source] std::io::Error),
     /// The system gives no threads for sessions.
     #[error("the threads for sessions cannot be started")]
     Threads(#[source] std::io::Error),
@@ -95,10 +96,11 @@ pub async fn run(
     // The process's clock counts from here.
     let _begins = process_us(Instant::now());
     let proxy = config.listen.bind().await?;
+    keepalive::set(&proxy).map_err(RunError::Listener)?;
     let operations = config.operations.bind().await?;
     let bound = Bound {
-        proxy: proxy.local_addr().map_err(RunError::NoAddress)?,
-        operations: operations.local_addr().map_err(RunError::NoAddress)?,
+        proxy: proxy.local_addr().map_err(RunError::Listener)?,
+        operations: operations.local_addr().map_err(RunError::Listener)?,
     };
     let plane = DataPlane::start(&config, operations)?;
     tracing::info!(listen = %bound.proxy, operations = %bound.operations, run.id = %plane.deps.run_id, "data plane started");

@@ -3,6 +3,7 @@
 pub(crate) mod buffer;
 pub(crate) mod connection;
 pub(crate) mod end_point;
+pub(crate) mod keepalive;
 pub(crate) mod nap;
 pub(crate) mod socket;
 pub(crate) mod stream;

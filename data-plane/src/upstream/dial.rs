@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::ConnectError;
 use crate::control::Target;
 use crate::net::end_point::server_end_point;
-use crate::net::{Socket, Stream};
+use crate::net::{Socket, Stream, keepalive};
 
 /// Whether a connection is tried with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub(super) async fn dial(target: &Target, encryption: Encryption) -> Result<Dial
         })?;
     // Small messages in both directions, and we never wait for more to come.
     let _only_slower = socket.set_nodelay(true);
+    keepalive::set(&socket).map_err(|source| ConnectError::Dial {
+        address: address(),
+        source,
+    })?;
     let plain = |socket: TcpStream| Dialled {
         stream: Stream::Plain(Socket::from(socket)),
         channel_binding: None,

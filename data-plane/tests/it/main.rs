@@ -16,6 +16,7 @@ mod fake;
 mod flow;
 mod half_open;
 mod harness;
+mod keepalive;
 mod login;
 mod outage;
 mod policy;
