@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pglens_core::RunId;
 use pglens_policy::VerdictCache;
-use pglens_runtime::{Chain, ConfigError, Fatal, Readiness, serve_operations};
+use pglens_runtime::{Chain, ConfigError, Fatal, Readiness, open_files, serve_operations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ const ENDED_QUEUE: usize = 4096;
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last records may take to be acknowledged.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Open files besides those of sessions and logins: spool, listeners, control planes, timers, cancel requests.
+const OTHER_FILES: usize = 256;
 
 /// Where a data plane listens.
 #[derive(Debug, Clone, Copy)]
@@ -102,12 +104,31 @@ pub async fn run(
         proxy: proxy.local_addr().map_err(RunError::Listener)?,
         operations: operations.local_addr().map_err(RunError::Listener)?,
     };
+    warn_of_few_files(&config);
     let plane = DataPlane::start(&config, operations)?;
     tracing::info!(listen = %bound.proxy, operations = %bound.operations, run.id = %plane.deps.run_id, "data plane started");
     // Whoever started us may not care where we listen.
     let _nobody_waits = ready.send(bound);
     plane.serve(proxy, config, shutdown).await;
     Ok(())
+}
+
+/// Sessions need a connection to the client and one to the target.
+fn warn_of_few_files(config: &Config) {
+    let needed = config
+        .max_sessions
+        .saturating_mul(2)
+        .saturating_add(config.max_starting)
+        .saturating_add(OTHER_FILES);
+    match open_files::limit() {
+        Ok(limit) if limit < needed as u64 => tracing::warn!(
+            limit,
+            needed,
+            "PGL_MAX_SESSIONS and PGL_MAX_STARTING need more open files than the process may have: raise its hard limit (RLIMIT_NOFILE)"
+        ),
+        Ok(_enough) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files is not known"),
+    }
 }
 
 /// Everything that runs besides the sessions.

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod certificates;
 pub mod config;
 pub mod listen;
+pub mod open_files;
 pub mod operations;
 pub mod process;
 pub mod reload;

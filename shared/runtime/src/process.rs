@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, LOG, LOG_FORMAT, Setting, Settings};
+use crate::open_files;
 use crate::shutdown::termination;
 use crate::telemetry::{Chain, init_logging};
 
@@ -73,6 +74,9 @@ where
 {
     if let Err(error) = init_logging_from(&settings) {
         return exit_code_for(name, Err(error));
+    }
+    if let Err(error) = open_files::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
