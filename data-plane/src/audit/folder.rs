@@ -141,7 +141,7 @@ impl RunFolder {
     /// Makes a segment, with `bytes` of the disk set aside for it where the file system can do that.
     pub(crate) fn create_segment(&self, number: u32, bytes: u64) -> io::Result<Segment> {
         let path = self.segment_path(number);
-        if let Some(file) = self.take_spare(&path, bytes)? {
+        if let Some(file) = self.take_spare(&path, bytes) {
             return Ok(Segment { number, file });
         }
         let file = create_file(&path)?;
@@ -160,26 +160,19 @@ impl RunFolder {
         Ok(Segment { number, file })
     }
 
-    /// The spare file under another name, if it has the size and is not old; one that does not fit goes.
-    fn take_spare(&self, path: &Path, bytes: u64) -> io::Result<Option<File>> {
-        let mut spare = self.spare.lock();
-        let Some(Spare {
-            since,
-            bytes: set_aside,
-        }) = *spare
-        else {
-            return Ok(None);
-        };
+    /// The spare file under another name, if it has the size and is not old; one that does not fit goes. If the disk is
+    /// at fault, that shows again when a new file is made.
+    fn take_spare(&self, path: &Path, bytes: u64) -> Option<File> {
+        let spare = self.spare.lock().take()?;
         let at = self.path.join(SPARE);
-        if since.elapsed() > SPARE_FOR || !(bytes..bytes.saturating_mul(2)).contains(&set_aside) {
-            fs::remove_file(at)?;
-            *spare = None;
-            return Ok(None);
+        let fits = (bytes..bytes.saturating_mul(2)).contains(&spare.bytes);
+        if !fits || spare.since.elapsed() > SPARE_FOR {
+            _ = fs::remove_file(at);
+            return None;
         }
-        let file = OpenOptions::new().read(true).write(true).open(&at)?;
-        fs::rename(at, path)?;
-        *spare = None;
-        Ok(Some(file))
+        let file = OpenOptions::new().read(true).write(true).open(&at).ok()?;
+        fs::rename(at, path).ok()?;
+        Some(file)
     }
 
     /// Gives up a segment. Its file is kept for a next one, unless another is.
@@ -357,6 +350,15 @@ mod tests {
             folder.remove_segment(number).unwrap();
         }
         assert_eq!(files(&folder), 1);
+    }
+
+    #[test]
+    fn without_the_file_that_was_to_spare_a_new_one_is_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, _inode) = with_spare(parent.path());
+        fs::remove_file(folder.path.join(SPARE)).unwrap();
+        folder.create_segment(2, SEGMENT).unwrap();
+        assert_eq!(folder.segments().unwrap(), [2]);
     }
 
     #[test]
