@@ -49,7 +49,7 @@ pub(crate) struct RunFolder {
 #[derive(Debug, Clone, Copy)]
 struct Spare {
     since: Instant,
-    /// Of the disk that are set aside for it.
+    /// Of the disk that it takes, with what is set aside for it.
     bytes: u64,
 }
 
@@ -141,10 +141,10 @@ impl RunFolder {
     /// Makes a segment, with `bytes` of the disk set aside for it where the file system can do that.
     pub(crate) fn create_segment(&self, number: u32, bytes: u64) -> io::Result<Segment> {
         let path = self.segment_path(number);
-        if let Some(file) = self.take_spare(&path, bytes) {
-            return Ok(Segment { number, file });
-        }
-        let file = create_file(&path)?;
+        let file = match self.take_spare(&path, bytes) {
+            Some(file) => file,
+            None => create_file(&path)?,
+        };
         let length = i64::try_from(bytes).unwrap_or(i64::MAX);
         match fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length) {
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(Segment { number, file }),
@@ -160,13 +160,12 @@ impl RunFolder {
         Ok(Segment { number, file })
     }
 
-    /// The spare file under another name, if it has the size and is not old; one that does not fit goes. If the disk is
-    /// at fault, that shows again when a new file is made.
+    /// The spare file under another name, unless it is old or much too large; then it goes. If the disk is at fault, that
+    /// shows again when a new file is made.
     fn take_spare(&self, path: &Path, bytes: u64) -> Option<File> {
         let spare = self.spare.lock().take()?;
         let at = self.path.join(SPARE);
-        let fits = (bytes..bytes.saturating_mul(2)).contains(&spare.bytes);
-        if !fits || spare.since.elapsed() > SPARE_FOR {
+        if spare.bytes >= bytes.saturating_mul(2) || spare.since.elapsed() > SPARE_FOR {
             _ = fs::remove_file(at);
             return None;
         }
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spare_file_that_is_old_or_of_another_size_goes() {
+    fn a_spare_file_that_is_old_or_too_large_goes_and_one_that_is_too_small_grows() {
         let parent = tempfile::tempdir().unwrap();
         let (folder, _inode) = with_spare(parent.path());
         let old = Instant::now().checked_sub(SPARE_FOR * 2).unwrap();
