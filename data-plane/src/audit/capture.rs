@@ -4,8 +4,9 @@ use pglens_core::limits::MAX_ROW_CHUNK_BYTES;
 
 use super::digest::Digest;
 
-/// A chunk is handed on when it has this size, so that rows of a long result can be read while it runs.
-const CHUNK_TARGET_BYTES: usize = 256 * 1024;
+/// A chunk is handed on when it has this size, so that rows of a long result can be read while it runs. It is held some
+/// times over on its way to the disk.
+const CHUNK_TARGET_BYTES: usize = 120 * 1024;
 
 /// What is kept of a result.
 #[derive(Debug, Clone, Copy)]

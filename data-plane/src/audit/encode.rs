@@ -98,6 +98,11 @@ pub(crate) trait Encode {
     /// Appends the fields of the event.
     fn fields(&self, out: &mut Vec<u8>);
 
+    /// Bytes of what may be large in it.
+    fn large_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends the whole entry of `RecordBatch.records`.
     fn put(&self, out: &mut Vec<u8>) {
         message(out, RECORD, |out| {
@@ -152,6 +157,10 @@ impl Encode for Rows<'_> {
         number(out, 4, self.first_row);
         number(out, 5, u64::from(self.row_count));
         bytes(out, 6, self.data);
+    }
+
+    fn large_bytes(&self) -> usize {
+        self.data.len()
     }
 }
 

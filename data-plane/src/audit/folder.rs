@@ -53,6 +53,13 @@ struct Spare {
     bytes: u64,
 }
 
+/// Where a frame begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+}
+
 /// A segment that is being written.
 #[derive(Debug)]
 pub(crate) struct Segment {

@@ -125,6 +125,7 @@ impl FrameKey {
         header.sent_bytes = u32::try_from(sent.len()).map_err(too_large)?;
         let header_bytes = header.encode();
         out.clear();
+        out.reserve_exact(HEADER_BYTES + sealed);
         out.extend_from_slice(&header_bytes);
         out.extend_from_slice(sent);
         out.extend_from_slice(notes);

@@ -29,7 +29,10 @@ pub(crate) use state::{Acknowledged, CursorMismatch};
 /// What a record costs besides its own bytes: its share of a frame, and its entry.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 /// Records that no session wants written yet are written when they have this size.
-const MAX_PENDING_BYTES: usize = 256 * 1024;
+const MAX_PENDING_BYTES: usize = 128 * 1024;
+/// A record of this size, rows of a large result, does not gather with what is pending: what holds them would grow to hold
+/// both. Nor is it kept in memory: it is read from the disk, from the kernel's memory that is, when it is sent.
+const LARGE_RECORD_BYTES: usize = 64 * 1024;
 /// The spool is this many segments, so that freed disk comes back in small parts.
 const SEGMENTS: u64 = 16;
 const MIN_SEGMENT_BYTES: u64 = 256 * 1024;
@@ -87,6 +90,8 @@ pub(crate) struct Pushed {
 pub(crate) enum Next {
     Nothing,
     Batch(Batch),
+    /// Large records are in it, which are to be read from the disk.
+    HasLarge,
     /// It has left memory and is to be read from the disk.
     OnDisk,
 }
@@ -178,7 +183,19 @@ impl Outbox {
     /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised place,
     /// or for which [`Outbox::has_room`] was asked, or that end a session come here.
     pub(crate) fn push(&self, event: &impl Encode) -> Pushed {
+        let large = event.large_bytes();
+        let is_alone = large < LARGE_RECORD_BYTES || self.state.lock().pending.is_empty();
+        if !is_alone {
+            self.flush();
+        }
         let mut state = self.state.lock();
+        if large >= LARGE_RECORD_BYTES {
+            state.pending.has_large = true;
+            state
+                .pending
+                .sent
+                .reserve_exact(large + RECORD_OVERHEAD_BYTES);
+        }
         event.put(&mut state.pending.sent);
         state.pending.records += 1;
         state.newest += 1;

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::folder::{RunFolder, Segment};
+use super::folder::{Place, RunFolder, Segment};
 use super::frame::{FrameKey, HEADER_BYTES, Header};
 
 /// A frame as it was written.
@@ -51,6 +51,15 @@ impl Position {
     pub(crate) fn enter(&mut self, folder: &RunFolder, number: u32) -> io::Result<()> {
         self.segment = Some(folder.open_segment(number)?);
         self.offset = 0;
+        Ok(())
+    }
+
+    /// Goes to the beginning of a frame.
+    pub(crate) fn go_to(&mut self, folder: &RunFolder, place: Place) -> io::Result<()> {
+        if self.segment() != Some(place.segment) {
+            self.enter(folder, place.segment)?;
+        }
+        self.offset = place.offset;
         Ok(())
     }
 

@@ -4,16 +4,27 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::folder::Place;
+
 /// A frame that was written to the spool.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) first_sequence: u64,
     pub(crate) last_sequence: u64,
-    pub(crate) sent: Bytes,
-    /// Bytes of all records of the run up to its last one.
-    pub(crate) sent_total: u64,
-    pub(crate) segment: u32,
+    /// Its records, unless they are to be read from the disk.
+    pub(crate) sent: Option<Bytes>,
+    /// Bytes of all records of the run before its first one, and up to its last one.
+    pub(crate) totals: (u64, u64),
+    pub(crate) place: Place,
     pub(crate) disk_bytes: u64,
+}
+
+/// Where the records of a frame are.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// With the sequence numbers of the first and the last.
+    InMemory((u64, u64), Bytes),
+    OnDisk(Place),
 }
 
 /// Records in order that can be sent as one batch.
@@ -104,7 +115,7 @@ impl Window {
         }
     }
 
-    /// Whether it has everything behind `sequence`.
+    /// Whether it knows everything behind `sequence`.
     pub(crate) fn reaches(&self, sequence: u64) -> bool {
         self.frames
             .front()
@@ -115,19 +126,35 @@ impl Window {
     pub(crate) fn total_at(&self, sequence: u64) -> Option<u64> {
         let index = self.index_behind(sequence);
         match index.checked_sub(1) {
-            Some(before) => self.frames.get(before).map(|held| held.sent_total),
+            Some(before) => self.frames.get(before).map(|held| held.totals.1),
             None => {
                 let front = self.frames.front()?;
-                Some(front.sent_total - front.sent.len() as u64)
+                Some(front.totals.0)
             }
         }
     }
 
+    /// The frame with the record behind `sequence`; `None` when nothing is known of it.
+    pub(crate) fn frame_behind(&self, sequence: u64) -> Option<Kept> {
+        if !self.reaches(sequence) {
+            return None;
+        }
+        let held = self.frames.get(self.index_behind(sequence))?;
+        Some(match &held.sent {
+            Some(sent) => Kept::InMemory((held.first_sequence, held.last_sequence), sent.clone()),
+            None => Kept::OnDisk(held.place),
+        })
+    }
+
+    /// A batch that takes nothing from the disk; `None` when something that belongs into it is there.
     pub(crate) fn batch_behind(&self, sequence: u64, limit: BatchLimit) -> Option<Batch> {
+        if !self.reaches(sequence) {
+            return None;
+        }
         let mut batch = Batch::default();
         for held in self.frames.range(self.index_behind(sequence)..) {
             let sequences = (held.first_sequence, held.last_sequence);
-            if !batch.add(sequences, &held.sent, limit) {
+            if !batch.add(sequences, held.sent.as_ref()?, limit) {
                 break;
             }
         }
@@ -144,7 +171,7 @@ impl Window {
 const HELD_OVERHEAD_BYTES: usize = 128;
 
 fn cost(held: &Held) -> usize {
-    held.sent.len() + HELD_OVERHEAD_BYTES
+    held.sent.as_ref().map_or(0, Bytes::len) + HELD_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -155,9 +182,12 @@ mod tests {
         Held {
             first_sequence: first,
             last_sequence: last,
-            sent: vec![0; 100].into(),
-            sent_total: total,
-            segment: 1,
+            sent: Some(vec![0; 100].into()),
+            totals: (total - 100, total),
+            place: Place {
+                segment: 1,
+                offset: total,
+            },
             disk_bytes: 150,
         }
     }
@@ -206,6 +236,26 @@ mod tests {
         assert!(window.reaches(4) && window.reaches(7));
         assert!(!window.reaches(3));
         assert_eq!(window.total_at(4), Some(200));
+        assert_eq!(window.total_at(9), Some(300));
+    }
+
+    #[test]
+    fn frames_on_disk_are_named_and_batches_without_them_come_from_memory() {
+        let mut window = window();
+        let sent = None;
+        window.push(Held {
+            sent,
+            ..held(10, 10, 400)
+        });
+        let two = BatchLimit { bytes: 250, ..ALL };
+        assert_eq!(window.batch_behind(0, two).unwrap().last_sequence, 4);
+        assert!(window.batch_behind(0, ALL).is_none());
+        assert!(window.batch_behind(9, ALL).is_none());
+        let in_memory = window.frame_behind(3);
+        assert!(matches!(in_memory, Some(Kept::InMemory((4, 4), _))));
+        let on_disk = window.frame_behind(9);
+        assert!(matches!(on_disk, Some(Kept::OnDisk(place)) if place.offset == 400));
+        assert!(window.frame_behind(10).is_none());
         assert_eq!(window.total_at(9), Some(300));
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::folder::{RunFolder, Segment};
+use super::folder::{Place, RunFolder, Segment};
 use super::frame::{FrameError, FrameKey, HEADER_BYTES, Header};
 
 /// A spool that could not be written is tried again so soon.
@@ -21,6 +21,8 @@ pub(crate) struct Pending {
     pub(crate) notes: Vec<u8>,
     pub(crate) records: u32,
     pub(crate) first_sequence: u64,
+    /// A large record is among them.
+    pub(crate) has_large: bool,
     /// Statements that were announced in the notes.
     pub(crate) announced: Vec<Uuid>,
 }
@@ -44,6 +46,7 @@ impl Pending {
         self.announced.clear();
         self.records = 0;
         self.first_sequence = 0;
+        self.has_large = false;
         Some(self)
     }
 }
@@ -51,7 +54,7 @@ impl Pending {
 /// Where a frame was written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    pub(crate) segment: u32,
+    pub(crate) place: Place,
     pub(crate) disk_bytes: u64,
 }
 
@@ -149,7 +152,10 @@ impl Writer {
         key.seal(segment.number, header, content, &mut self.scratch)?;
         segment.write_at(&self.scratch, self.offset)?;
         let written = Written {
-            segment: segment.number,
+            place: Place {
+                segment: segment.number,
+                offset: self.offset,
+            },
             disk_bytes: self.scratch.len() as u64,
         };
         self.offset += written.disk_bytes;

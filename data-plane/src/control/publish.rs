@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pglens_core::RunId;
-use pglens_core::limits::MAX_BATCH_BYTES;
 use pglens_rpc::v1;
 use pglens_runtime::{Backoff, Chain};
 use tokio::sync::{mpsc, watch};
@@ -24,7 +23,8 @@ use crate::audit::window::{Batch, BatchLimit};
 const LIMITS: BatchLimits = BatchLimits {
     // Every batch is a transaction, and what one costs besides its rows is then shared by a thousand statements.
     max_records: 4000,
-    max_bytes: MAX_BATCH_BYTES,
+    // As much is held while one is on its way; less than the largest batch that a control plane takes.
+    max_bytes: 512 * 1024,
     // What a record may lag behind its statement when the proxy has little to do.
     max_age: Duration::from_millis(100),
 };
@@ -32,8 +32,15 @@ const BATCH: BatchLimit = BatchLimit {
     records: LIMITS.max_records,
     bytes: LIMITS.max_bytes,
 };
+/// A batch with rows of large results: what is read for it takes memory beside what is kept there anyway.
+const LARGE_BATCH: BatchLimit = BatchLimit {
+    bytes: 256 * 1024,
+    ..BATCH
+};
 /// Batches under way that are not durable; storage works on one while the next travels.
 const MAX_UNACKNOWLEDGED_BATCHES: usize = 4;
+/// The same of those with rows of large results.
+const MAX_UNACKNOWLEDGED_LARGE_BATCHES: usize = 2;
 /// The same with those that are durable: a control plane stores them within moments.
 const MAX_UNSTORED_BATCHES: usize = 1000;
 /// One transaction of storage, with room for a bad moment.
@@ -221,13 +228,16 @@ impl Publisher {
                 Decision::Wait(due) => return Ok(Sleep::gathering(stream.sent, &waiting, due)),
                 Decision::Send => {}
             }
-            let mut batch = match self.outbox.next_behind(stream.sent, BATCH) {
-                Next::Nothing => return Ok(Sleep::idle(stream.sent)),
-                Next::Batch(batch) => batch,
-                Next::OnDisk => match self.read(stream).await? {
-                    Some(batch) => batch,
-                    None => return Ok(Sleep::idle(stream.sent)),
-                },
+            let next = self.outbox.next_behind(stream.sent, BATCH);
+            let has_large = matches!(next, Next::HasLarge);
+            let batch = match next {
+                Next::Nothing => None,
+                Next::Batch(batch) => Some(batch),
+                Next::HasLarge => self.read(stream, LARGE_BATCH).await?,
+                Next::OnDisk => self.read(stream, BATCH).await?,
+            };
+            let Some(mut batch) = batch else {
+                return Ok(Sleep::idle(stream.sent));
             };
             self.outbox.on_its_way();
             batch.is_awaited = waiting.awaiting > 0;
@@ -236,6 +246,7 @@ impl Publisher {
                 last_sequence: batch.last_sequence,
                 sent_at: tokio::time::Instant::now(),
                 is_awaited: batch.is_awaited,
+                has_large,
             });
             if stream.requests.send(Outgoing::Batch(batch)).await.is_err() {
                 let url = stream.url.clone();
@@ -246,12 +257,16 @@ impl Publisher {
         Ok(Sleep::idle(stream.sent))
     }
 
-    /// Reads a batch that has left memory. `None`: it has been committed meanwhile.
-    async fn read(&self, stream: &mut PublishStream) -> Result<Option<Batch>, PublishError> {
+    /// Reads a batch that is not in memory, or not all of it. `None`: it has been committed meanwhile.
+    async fn read(
+        &self,
+        stream: &mut PublishStream,
+        limit: BatchLimit,
+    ) -> Result<Option<Batch>, PublishError> {
         let outbox = Arc::clone(&self.outbox);
         let (mut position, sent) = (std::mem::take(&mut stream.position), stream.sent);
         let read = tokio::task::spawn_blocking(move || {
-            let batch = outbox.read_behind(&mut position, sent, BATCH);
+            let batch = outbox.read_behind(&mut position, sent, limit);
             batch.map(|batch| (position, batch))
         });
         let read = read.await.map_err(std::io::Error::other);
@@ -313,11 +328,14 @@ struct Unacknowledged {
     sent_at: tokio::time::Instant,
     /// Sessions wait for it to be durable.
     is_awaited: bool,
+    has_large: bool,
 }
 
 impl PublishStream {
     fn is_full(&self) -> bool {
+        let large = self.undurable().filter(|sent| sent.has_large).count();
         self.undurable().count() >= MAX_UNACKNOWLEDGED_BATCHES
+            || large >= MAX_UNACKNOWLEDGED_LARGE_BATCHES
             || self.unacknowledged.len() >= MAX_UNSTORED_BATCHES
     }
 

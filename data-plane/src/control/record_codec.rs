@@ -25,6 +25,8 @@ const BATCH: u32 = 2;
 const FIRST_SEQUENCE: u32 = 1;
 const LAST_SEQUENCE: u32 = 2;
 const IS_AWAITED: u32 = 4;
+/// More than keys and numbers in front of the records take.
+const BEFORE_RECORDS_BYTES: usize = 64;
 
 /// A message of the stream.
 #[derive(Debug)]
@@ -72,6 +74,9 @@ impl Encoder for RecordCodec {
     type Error = Status;
 
     fn encode(&mut self, item: Outgoing, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        if let Outgoing::Batch(batch) = &item {
+            out.reserve(batch.bytes + BEFORE_RECORDS_BYTES);
+        }
         put(&item, out);
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::Outbox;
 use crate::audit::frame::FrameKey;
 use crate::audit::notes::Notes;
 use crate::audit::reader::{Found, Position};
-use crate::audit::window::{Batch, BatchLimit};
+use crate::audit::window::{Batch, BatchLimit, Kept};
 
 /// Records that no session waits for, rows and ends of statements, are written after this long at most.
 const LAST_WRITE: Duration = Duration::from_millis(5);
@@ -120,7 +120,8 @@ impl Outbox {
         key.ok_or_else(|| ErrorKind::PermissionDenied.into())
     }
 
-    /// Reads the records behind `sequence` from the disk, from `position` on if that is the place.
+    /// The records behind `sequence`, of which some are on the disk only. Those are read from `position` on, unless it is
+    /// known where they are.
     pub(crate) fn read_behind(
         &self,
         position: &mut Position,
@@ -131,18 +132,24 @@ impl Outbox {
         let mut batch = Batch::default();
         let mut behind = sequence;
         loop {
-            let segment = {
-                let state = self.state.lock();
-                let mut segments = state.segments.iter();
-                segments
-                    .find(|segment| segment.last_sequence > behind)
-                    .map(|segment| segment.number)
-            };
-            let Some(segment) = segment else {
-                return Ok(batch);
-            };
-            if position.segment() != Some(segment) {
-                position.enter(&self.folder, segment)?;
+            let kept = self.state.lock().window.frame_behind(behind);
+            match kept {
+                Some(Kept::InMemory(sequences, sent)) => {
+                    if !batch.add(sequences, &sent, limit) {
+                        return Ok(batch);
+                    }
+                    (_, behind) = sequences;
+                    continue;
+                }
+                Some(Kept::OnDisk(place)) => position.go_to(&self.folder, place)?,
+                None => {
+                    let Some(segment) = self.segment_behind(behind) else {
+                        return Ok(batch);
+                    };
+                    if position.segment() != Some(segment) {
+                        position.enter(&self.folder, segment)?;
+                    }
+                }
             }
             match position.next_behind(&key, behind)? {
                 Found::Frame(frame) if frame.header.record_count == 0 => {}
@@ -157,6 +164,14 @@ impl Outbox {
                 Found::End | Found::Damaged => return Err(ErrorKind::InvalidData.into()),
             }
         }
+    }
+
+    /// The segment with the record behind `sequence`.
+    fn segment_behind(&self, sequence: u64) -> Option<u32> {
+        let state = self.state.lock();
+        let mut segments = state.segments.iter();
+        let segment = segments.find(|segment| segment.last_sequence > sequence)?;
+        Some(segment.number)
     }
 
     /// Returns when everything is committed. Cancel safe.

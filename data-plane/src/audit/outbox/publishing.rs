@@ -41,14 +41,12 @@ impl Outbox {
     pub(crate) fn next_behind(&self, sequence: u64, limit: BatchLimit) -> Next {
         let state = self.state.lock();
         if state.spooled <= sequence {
-            Next::Nothing
-        } else if state.window.reaches(sequence) {
-            state
-                .window
-                .batch_behind(sequence, limit)
-                .map_or(Next::Nothing, Next::Batch)
-        } else {
-            Next::OnDisk
+            return Next::Nothing;
+        }
+        match state.window.batch_behind(sequence, limit) {
+            Some(batch) => Next::Batch(batch),
+            None if state.window.reaches(sequence) => Next::HasLarge,
+            None => Next::OnDisk,
         }
     }
 

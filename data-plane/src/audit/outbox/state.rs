@@ -158,9 +158,9 @@ impl State {
         self.used_bytes =
             self.used_bytes.saturating_sub(pending.bytes() as u64) + written.disk_bytes;
         let last_sequence = pending.first_sequence + u64::from(pending.records) - 1;
-        if self.segments.back().map(|last| last.number) != Some(written.segment) {
+        if self.segments.back().map(|last| last.number) != Some(written.place.segment) {
             self.segments.push_back(SegmentUse {
-                number: written.segment,
+                number: written.place.segment,
                 last_sequence,
                 bytes: 0,
                 committed_bytes: 0,
@@ -172,19 +172,20 @@ impl State {
         }
         for query_id in &pending.announced {
             if let Some(segment) = self.announced.get_mut(query_id) {
-                *segment = written.segment;
+                *segment = written.place.segment;
             }
         }
         self.spooled = last_sequence;
         if pending.records > 0 {
+            let before = self.spooled_total;
             self.spooled_total += pending.sent.len() as u64;
-            let sent = self.copied(&pending.sent);
+            let sent = (!pending.has_large).then(|| self.copied(&pending.sent));
             self.window.push(Held {
                 first_sequence: pending.first_sequence,
                 last_sequence,
                 sent,
-                sent_total: self.spooled_total,
-                segment: written.segment,
+                totals: (before, self.spooled_total),
+                place: written.place,
                 disk_bytes: written.disk_bytes,
             });
         }
@@ -226,7 +227,7 @@ impl State {
         let (segments, used) = (&mut self.segments, &mut self.used_bytes);
         self.window.acknowledge(committed, |held| {
             if let Some(last) = segments.back_mut()
-                && last.number == held.segment
+                && last.number == held.place.segment
             {
                 last.committed_bytes += held.disk_bytes;
                 *used = used.saturating_sub(held.disk_bytes);

@@ -59,7 +59,10 @@ impl TestOutbox {
         match self.next_behind(committed, ALL) {
             Next::Batch(batch) => decode(&batch),
             Next::Nothing => Vec::new(),
-            Next::OnDisk => panic!("not in memory"),
+            Next::HasLarge | Next::OnDisk => {
+                let (mut position, all) = (Position::default(), ALL);
+                decode(&self.read_behind(&mut position, committed, all).unwrap())
+            }
         }
     }
 }
@@ -220,6 +223,7 @@ fn what_left_memory_is_read_from_the_disk_in_order() {
     loop {
         let batch = match outbox.next_behind(sent, limit) {
             Next::OnDisk => outbox.read_behind(&mut position, sent, limit).unwrap(),
+            Next::HasLarge => panic!("none is large"),
             Next::Batch(batch) => batch,
             Next::Nothing => break,
         };
@@ -235,6 +239,41 @@ fn what_left_memory_is_read_from_the_disk_in_order() {
         sent = batch.last_sequence;
     }
     assert_eq!((sent, sizes), (1499, 1500));
+}
+
+#[test]
+fn large_frames_are_on_disk_only_and_come_in_their_place() {
+    let outbox = TestOutbox::new(8_000_000);
+    let expected: Vec<_> = (0..40_usize)
+        .map(|number| {
+            if number % 3 == 1 {
+                120_000
+            } else {
+                10 + number
+            }
+        })
+        .collect();
+    for size in &expected {
+        push(&outbox, *size);
+        outbox.flush();
+    }
+    let is_in_memory = |behind| matches!(outbox.next_behind(behind, ALL), Next::Batch(_));
+    assert!(is_in_memory(38) && !is_in_memory(37) && !is_in_memory(0));
+    let read = |behind| {
+        let mut position = Position::default();
+        let batch = outbox.read_behind(&mut position, behind, ALL).unwrap();
+        let sizes = decode(&batch).into_iter().map(|record| {
+            let Some(v1::record::Event::RowsCaptured(rows)) = record.event else {
+                panic!()
+            };
+            rows.data.len()
+        });
+        sizes.collect::<Vec<_>>()
+    };
+    for behind in [0, 1, 2, 37, 38] {
+        let from = usize::try_from(behind).unwrap();
+        assert_eq!(read(behind), expected[from..]);
+    }
 }
 
 #[test]
