@@ -13,6 +13,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::session::relay::second_round;
+
 /// Stack of a thread, and of those that it hands work to. The analysis of a deeply nested statement needs 1.5 MiB.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -40,13 +42,17 @@ impl SessionThreads {
                 .enable_all()
                 // Of the threads that judge long texts for it.
                 .thread_stack_size(STACK_BYTES)
+                .on_thread_park(second_round::end)
                 .build()?;
             threads.handles.push(runtime.handle().clone());
             let stop = threads.stop.clone();
             thread::Builder::new()
                 .name(format!("sessions-{number}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || runtime.block_on(stop.cancelled()))?;
+                .spawn(move || {
+                    second_round::is_served();
+                    runtime.block_on(stop.cancelled());
+                })?;
         }
         Ok(threads)
     }

@@ -1,6 +1,6 @@
 //! Makes the record of a session: one statement at a time, in the order in which the target runs them.
 //!
-//! `ends` has how statements and the session end.
+//! `ends` has how statements and the session end, `written` what has to be on the disk, or stored, before others go on.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::metrics::{Metrics, StatementOutcome};
 
 mod ends;
+mod written;
 
 /// Rows for which every statement has a promised place, so that one with a short answer ends even when the outbox is
 /// full: nobody waits for what has been done already.
@@ -150,34 +151,6 @@ impl Recorder {
             started_at_unix_us: now.unix_us,
             fingerprint: facts.fingerprint.at_hand(),
         }
-    }
-
-    pub(crate) fn is_strict(&self) -> bool {
-        self.level == AuditLevel::Strict
-    }
-
-    /// Whether a statement may be admitted: under `strict` only while a control plane takes records.
-    pub(crate) fn may_admit(&self) -> bool {
-        !self.is_strict() || self.outbox.is_publishing()
-    }
-
-    /// Whether the target may have the statements that have begun: under `strict` a control plane must have made their
-    /// start durable.
-    pub(crate) fn is_durable(&self) -> bool {
-        !self.is_strict() || self.outbox.is_durable(self.last_started)
-    }
-
-    /// Writes what must be written now: starts before their statements are forwarded, everything under `strict` and at
-    /// the end. `false`: that is not possible now. What was recorded and not written must not take effect: no statement
-    /// is forwarded meanwhile. Rows and ends otherwise go with the next start of any session, or some milliseconds
-    /// later.
-    pub(crate) fn flush(&mut self) -> bool {
-        if let Some(frame) = self.unwritten
-            && self.outbox.flush_through(frame)
-        {
-            self.unwritten = None;
-        }
-        self.unwritten.is_none()
     }
 
     /// Begins the record of the statement that the target turns to now.

@@ -4,6 +4,7 @@
 //! waking is most of what a relay costs. While nobody watches, the parts gather in the kernel.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -36,6 +37,15 @@ impl Socket {
             unchanged => unchanged,
         };
         Ok(())
+    }
+
+    /// Valid as long as the socket is not closed.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Watched(stream) => Some(stream.as_raw_fd()),
+            Self::Unwatched(stream) => Some(stream.as_raw_fd()),
+            Self::Lost => None,
+        }
     }
 
     /// See [`TcpStream::set_zero_linger`].

@@ -1,6 +1,7 @@
 //! A TCP connection with or without TLS.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -27,6 +28,14 @@ impl Stream {
     /// When the system refuses the option; it is closed as usual then.
     pub(crate) fn reset(mut self) -> io::Result<()> {
         self.socket().set_zero_linger()
+    }
+
+    /// The socket, if what is sent goes out as it is.
+    pub(crate) fn plain(&self) -> Option<RawFd> {
+        match self {
+            Self::Plain(socket) => socket.descriptor(),
+            Self::Tls(_) => None,
+        }
     }
 
     /// See [`Socket::unwatch`].

@@ -35,6 +35,13 @@ impl TestOutbox {
     }
 
     fn with_memory(capacity: u64, memory_bytes: usize) -> Self {
+        let outbox = Self::locked(capacity, memory_bytes);
+        outbox.unlock_it();
+        outbox
+    }
+
+    /// It cannot be written until [`TestOutbox::unlock_it`].
+    pub(crate) fn locked(capacity: u64, memory_bytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk_bytes = capacity + MIN_SEGMENT_BYTES;
         let disk_bytes = match disk_bytes / SEGMENTS > MIN_SEGMENT_BYTES {
@@ -46,10 +53,24 @@ impl TestOutbox {
             memory_bytes,
         };
         let outbox = Outbox::create(folder.path(), RUN, limits).unwrap();
-        outbox
-            .unlock(RUN, &Secret::new(vec![1; KEY_BYTES]))
-            .unwrap();
         Self { outbox, folder }
+    }
+
+    pub(crate) fn unlock_it(&self) {
+        let key = Secret::new(vec![1; KEY_BYTES]);
+        self.unlock(RUN, &key).unwrap();
+    }
+
+    /// Puts a row of so many bytes on record.
+    pub(crate) fn push_row(&self, bytes: usize) -> Pushed {
+        self.push(&Rows {
+            query_id: Uuid::from_u128(1),
+            session_id: SessionId(Uuid::from_u128(2)),
+            chunk: 0,
+            first_row: 0,
+            row_count: 1,
+            data: &vec![b'r'; bytes],
+        })
     }
 
     /// All records that wait, as a control plane reads them.
@@ -78,19 +99,6 @@ fn decode(batch: &Batch) -> Vec<v1::Record> {
     batch.decoded().unwrap()
 }
 
-fn push(outbox: &Outbox, bytes: usize) -> u64 {
-    outbox
-        .push(&Rows {
-            query_id: Uuid::from_u128(1),
-            session_id: SessionId(Uuid::from_u128(2)),
-            chunk: 0,
-            first_row: 0,
-            row_count: 1,
-            data: &vec![b'r'; bytes],
-        })
-        .sequence
-}
-
 fn started() -> Started<'static> {
     Started {
         query_id: Uuid::from_u128(9),
@@ -108,7 +116,7 @@ fn started() -> Started<'static> {
 fn records_are_kept_until_they_are_acknowledged() {
     let outbox = TestOutbox::new(1_000_000);
     for _ in 0..5 {
-        push(&outbox, 10);
+        outbox.push_row(10);
         assert!(outbox.flush());
     }
     let limit = BatchLimit { records: 3, ..ALL };
@@ -155,7 +163,7 @@ fn what_another_session_has_written_is_not_written_again() {
 #[test]
 fn only_what_is_written_is_sent() {
     let outbox = TestOutbox::new(1_000_000);
-    push(&outbox, 10);
+    outbox.push_row(10);
     assert!(matches!(outbox.next_behind(0, ALL), Next::Nothing));
     assert!(outbox.flush());
     assert!(matches!(outbox.next_behind(0, ALL), Next::Batch(_)));
@@ -182,7 +190,7 @@ fn promises_take_half_and_come_back() {
 #[test]
 fn a_full_outbox_promises_nothing_until_it_is_acknowledged() {
     let outbox = TestOutbox::new(100_000);
-    push(&outbox, 95_000);
+    outbox.push_row(95_000);
     outbox.flush();
     assert!(outbox.try_reserve(10_000).is_none());
     outbox.acknowledge(Acknowledged::stored(1)).unwrap();
@@ -191,18 +199,11 @@ fn a_full_outbox_promises_nothing_until_it_is_acknowledged() {
 
 #[test]
 fn without_a_key_nothing_is_promised_or_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let limits = SpoolLimits {
-        disk_bytes: 10_000_000,
-        memory_bytes: 1_000_000,
-    };
-    let outbox = Outbox::create(folder.path(), RUN, limits).unwrap();
+    let outbox = TestOutbox::locked(1_000_000, 1_000_000);
     assert!(outbox.try_reserve(10).is_none());
-    push(&outbox, 10);
+    outbox.push_row(10);
     assert!(!outbox.flush());
-    outbox
-        .unlock(RUN, &Secret::new(vec![1; KEY_BYTES]))
-        .unwrap();
+    outbox.unlock_it();
     assert!(outbox.try_reserve(10).is_some());
     assert!(matches!(outbox.next_behind(0, ALL), Next::Batch(_)));
 }
@@ -211,7 +212,7 @@ fn without_a_key_nothing_is_promised_or_written() {
 fn what_left_memory_is_read_from_the_disk_in_order() {
     let outbox = TestOutbox::with_memory(8_000_000, 100_000);
     for size in 1..1500 {
-        push(&outbox, size);
+        outbox.push_row(size);
         assert!(outbox.flush());
     }
     assert!(matches!(outbox.next_behind(0, ALL), Next::OnDisk));
@@ -254,7 +255,7 @@ fn large_frames_are_on_disk_only_and_come_in_their_place() {
         })
         .collect();
     for size in &expected {
-        push(&outbox, *size);
+        outbox.push_row(*size);
         outbox.flush();
     }
     let is_in_memory = |behind| matches!(outbox.next_behind(behind, ALL), Next::Batch(_));
@@ -282,7 +283,7 @@ fn committed_segments_go_and_announced_statements_stay() {
     let started = started();
     outbox.announce(&started);
     for _ in 0..20 {
-        push(&outbox, 100_000);
+        outbox.push_row(100_000);
         outbox.flush();
     }
     outbox.acknowledge(Acknowledged::stored(20)).unwrap();
@@ -305,13 +306,13 @@ fn committed_segments_go_and_announced_statements_stay() {
 #[test]
 fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
     let outbox = TestOutbox::new(3_000_000);
-    push(&outbox, 10);
+    outbox.push_row(10);
     assert!(outbox.flush());
     // The next segment cannot be made while the folder is away.
     let path = outbox.folder.path().join(RUN.to_string());
     let away = outbox.folder.path().join("away");
     std::fs::rename(&path, &away).unwrap();
-    push(&outbox, 270_000);
+    outbox.push_row(270_000);
     assert!(!outbox.flush());
     assert!(outbox.try_reserve(10).is_none());
     assert!(!outbox.has_room(10, 10));
@@ -344,7 +345,7 @@ async fn what_no_session_waits_for_is_written_soon() {
     // Twice: whoever writes must have gone to sleep in between, or notice that there is more.
     for _ in 0..2 {
         let wake = WakeAt {
-            sequence: push(&outbox, 10),
+            sequence: outbox.push_row(10).sequence,
             total_bytes: u64::MAX,
         };
         tokio::time::timeout(pglens_testkit::DEADLINE, outbox.written(wake))

@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Places, Refused};
 use super::facts::Statements;
 use super::large_bind::LargeBind;
 use super::watchdog::Running;
-use crate::audit::{Recorder, StatementFacts};
+use crate::audit::{Outbox, Recorder, StatementFacts};
 use crate::clock::Now;
 use crate::control::activity::Activity;
 use crate::policy::quota::Taken;
@@ -352,6 +352,20 @@ impl Engine {
             return Ok(false);
         }
         Err(Ending::record_broken())
+    }
+
+    /// Whether what was let through may go out without the session, once [`Engine::unwritten`] is.
+    pub(crate) fn may_leave(&self) -> bool {
+        !self.is_terminating && self.recorder.may_leave()
+    }
+
+    /// The frame that must be written before the target gets anything.
+    pub(crate) fn unwritten(&self) -> Option<u64> {
+        self.recorder.unwritten()
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        self.recorder.outbox()
     }
 
     /// Does what the record needs and the target does not wait for.

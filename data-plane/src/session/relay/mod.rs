@@ -26,6 +26,7 @@ mod queues;
 mod room;
 mod rounds;
 mod rows;
+pub(crate) mod second_round;
 mod side;
 mod sql_names;
 mod study;
@@ -49,6 +50,7 @@ pub(crate) use engine::Engine;
 use engine::Wait;
 pub(crate) use output::{Output, Passage};
 use rounds::Rounds;
+use second_round::Seat;
 pub(crate) use side::Side;
 pub(crate) use timers::{Terms, Timers};
 pub(crate) use watchdog::Watchdog;
@@ -121,9 +123,11 @@ impl Relay {
         room: watch::Receiver<u64>,
         quota_requests: mpsc::Sender<pglens_rpc::v1::QuotaRequest>,
     ) -> Self {
+        let seats = [(); 2].map(|()| Seat::take(engine.outbox()));
+        let [for_client, for_target] = seats;
         Self {
-            client: Side::new(client),
-            target: Side::new(target),
+            client: Side::new(client, for_client),
+            target: Side::new(target, for_target),
             engine,
             room,
             alarm: Alarm::new(timers.next()),
@@ -155,8 +159,9 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<std::convert::Infallible>, Ending> {
         self.know_task(cx.waker());
+        let is_unfinished = self.take_back();
         let now = Now::read();
-        self.rounds.begin();
+        self.rounds.begin(is_unfinished);
         for _turn in 0..MAX_TURNS {
             self.hear_signals()?;
             let turn = self.turn(cx, now)?;
@@ -175,6 +180,9 @@ impl Relay {
                 let _asks_again = self.quota_requests.try_send(request);
             }
             if self.rounds.gives_way() {
+                if self.leave(cx, now)? {
+                    return Ok(Poll::Pending);
+                }
                 break;
             }
             if turn == Turn::Waits {

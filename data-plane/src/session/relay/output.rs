@@ -31,6 +31,11 @@ impl Output {
         &mut self.bytes
     }
 
+    /// What waits, if none of it was written.
+    pub(crate) fn unbegun(&mut self) -> Option<&mut Vec<u8>> {
+        (self.written == 0).then_some(&mut self.bytes)
+    }
+
     /// Counts `count` bytes as written. Once all are, `rest` bytes of the last message are still to come.
     pub(crate) fn wrote(&mut self, count: usize, rest: usize) {
         self.written = self.bytes.len().min(self.written + count);

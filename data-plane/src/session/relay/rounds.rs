@@ -2,9 +2,9 @@
 //! and goes out in the second.
 //!
 //! The statements of all of them then have their place on the disk with one write, and a processor that goes from one
-//! session to the next finds the same code in its caches. A session gives way by asking to be polled again: its turn
-//! comes behind those that are ready by then, since a thread's queue is first in, first out. It costs a session that is
-//! alone half a microsecond.
+//! session to the next finds the same code in its caches. Mostly a session leaves what it has and is done
+//! (`second_round`). Where it has to see to it itself, with TLS for example, it asks to be polled again: its turn comes
+//! behind those that are ready by then, since a thread's queue is first in, first out.
 
 /// A longer run is written at once, from where it was read: bulk data is not copied.
 const SMALL_BYTES: usize = 4096;
@@ -17,9 +17,15 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// The session has its turn. If it gave way in the one before, it does not again.
-    pub(super) fn begin(&mut self) {
-        self.may_give_way = !std::mem::take(&mut self.gives_way);
+    /// The session has its turn. If it gave way in the one before, it does not again, nor while something
+    /// `is_unfinished`.
+    pub(super) fn begin(&mut self, is_unfinished: bool) {
+        self.may_give_way = !std::mem::take(&mut self.gives_way) && !is_unfinished;
+    }
+
+    /// The second round goes on without the session: its next turn is a new one.
+    pub(super) fn left(&mut self) {
+        self.gives_way = false;
     }
 
     /// Whether a run of `bytes` bytes is kept until the second round.
@@ -54,7 +60,7 @@ mod tests {
                     begun.wait().await;
                     let mut rounds = Rounds::default();
                     poll_fn(|cx| {
-                        rounds.begin();
+                        rounds.begin(false);
                         let gives_way = rounds.give_way(100);
                         log.lock()
                             .unwrap()
@@ -79,7 +85,7 @@ mod tests {
     #[test]
     fn long_runs_are_written_at_once() {
         let mut rounds = Rounds::default();
-        rounds.begin();
+        rounds.begin(false);
         assert!(!rounds.give_way(SMALL_BYTES + 1) && !rounds.gives_way());
     }
 }

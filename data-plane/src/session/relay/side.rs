@@ -3,18 +3,21 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::AsyncWrite;
 
 use super::bulk::Rests;
 use super::engine::{Progress, Wait};
 use super::output::Passage;
+use super::second_round::Seat;
 use super::{Ending, Output};
 use crate::net::{Connection, Stream};
 
 /// A connection with its output, and how far the engine got with what was read from it.
 pub(crate) struct Side {
+    /// Goes before the connection.
+    seat: Seat,
     pub(crate) connection: Connection,
     pub(crate) output: Output,
     pub(super) progress: Progress,
@@ -29,8 +32,9 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, seat: Seat) -> Self {
         Self {
+            seat,
             has_news: !connection.read.is_empty(),
             connection,
             output: Output::default(),
@@ -72,6 +76,35 @@ impl Side {
         }
         self.has_news |= matches!(polled, Poll::Ready(Ok(1..)));
         polled
+    }
+
+    /// Whether nothing can be read now, or is to be; the task is woken when that changes.
+    pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.may_read()
+            || self.rests.poll(cx).is_pending()
+            || self.connection.stream.poll_readable(cx).is_pending()
+    }
+
+    /// Leaves what waits to the second round, to go out once `frame` is written. `false`: it stays here.
+    pub(super) fn leave(&mut self, frame: Option<u64>, session: &Waker) -> bool {
+        if self.output.is_empty() {
+            return true;
+        }
+        let Some(socket) = self.connection.stream.plain().filter(|_| !self.is_deaf) else {
+            return false;
+        };
+        let unbegun = self.output.unbegun();
+        unbegun.is_some_and(|bytes| self.seat.leave(bytes, socket, frame, session))
+    }
+
+    /// Takes back what was left; `rest` bytes of its last message are to come.
+    pub(super) fn take_back(&mut self, rest: usize) {
+        if let Some(written) = self.seat.take_back(self.output.put()) {
+            if written > 0 {
+                self.rests.turned();
+            }
+            self.output.wrote(written, rest);
+        }
     }
 
     /// Writes what waits. Ready once nothing does; `rest` bytes of its last message are to come.

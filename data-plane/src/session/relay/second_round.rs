@@ -1,0 +1,209 @@
+//! The second round of a thread: what sessions let through in the first goes out when all that were ready have had their
+//! turn.
+//!
+//! A session leaves its bytes here and is done: it is not polled again for them. They are written just before the thread
+//! waits for its sockets, behind one write to the spool for all. What a socket does not take at once, and what may not go
+//! out yet, its session takes back.
+
+use std::cell::RefCell;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use nix::sys::socket::{MsgFlags, send};
+
+use super::{Ending, Relay};
+use crate::audit::Outbox;
+use crate::clock::Now;
+
+/// Turns of sessions that what was left waits for at most: some sessions go on and on.
+const MAX_TURNS: usize = 32;
+
+thread_local! {
+    static ROUND: RefCell<Round> = RefCell::default();
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    /// Whether the thread calls [`end`]: otherwise nothing may be left.
+    is_served: bool,
+    outbox: Option<Arc<Outbox>>,
+    places: Vec<Place>,
+    /// Places that have no seat.
+    free: Vec<usize>,
+    waiting: Vec<usize>,
+    turns: usize,
+}
+
+/// What waits for a socket, and after that how much of it was written.
+#[derive(Debug)]
+struct Place {
+    bytes: Vec<u8>,
+    written: usize,
+    socket: RawFd,
+    /// The frame that must be on the disk before.
+    frame: Option<u64>,
+    session: Waker,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            written: 0,
+            socket: -1,
+            frame: None,
+            session: Waker::noop().clone(),
+        }
+    }
+
+    /// Whether all of it is written. What is wrong with a socket its session finds out when it tries again.
+    fn write(&mut self, outbox: Option<&Outbox>) -> bool {
+        let may_go = |frame| outbox.is_some_and(|outbox| outbox.flush_through(frame));
+        if self.frame.is_none_or(may_go) {
+            self.written = send(self.socket, &self.bytes, MsgFlags::MSG_NOSIGNAL).unwrap_or(0);
+        }
+        self.written == self.bytes.len()
+    }
+}
+
+impl Round {
+    /// Writes what waits. Returns the sessions that have to see to theirs.
+    fn end(&mut self) -> Vec<Waker> {
+        let mut unfinished = Vec::new();
+        self.turns = 0;
+        for index in self.waiting.drain(..) {
+            if let Some(place) = self.places.get_mut(index)
+                && !place.write(self.outbox.as_deref())
+            {
+                unfinished.push(place.session.clone());
+            }
+        }
+        unfinished
+    }
+}
+
+/// From now on this thread calls [`end`] before it waits for its sockets.
+pub(crate) fn is_served() {
+    ROUND.with_borrow_mut(|round| round.is_served = true);
+}
+
+/// Writes what was left on this thread.
+pub(crate) fn end() {
+    let unfinished = ROUND.with_borrow_mut(Round::end);
+    unfinished.iter().for_each(Waker::wake_by_ref);
+}
+
+/// A session has its turn.
+fn begin_turn() {
+    let is_due = ROUND.with_borrow_mut(|round| {
+        round.turns += usize::from(!round.waiting.is_empty());
+        round.turns > MAX_TURNS
+    });
+    if is_due {
+        end();
+    }
+}
+
+/// Where a session leaves what is to be written to one of its sockets. It goes before the socket does.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// `None` on a thread that does not call [`end`].
+    place: Option<usize>,
+    is_left: bool,
+}
+
+impl Seat {
+    pub(super) fn take(outbox: &Arc<Outbox>) -> Self {
+        let place = ROUND.with_borrow_mut(|round| {
+            round.outbox.get_or_insert_with(|| Arc::clone(outbox));
+            round.is_served.then(|| {
+                round.free.pop().unwrap_or_else(|| {
+                    round.places.push(Place::new());
+                    round.places.len() - 1
+                })
+            })
+        });
+        Self {
+            place,
+            is_left: false,
+        }
+    }
+
+    /// Leaves `bytes` for `socket`, to be written once `frame` is. `false`: that is not possible here.
+    pub(super) fn leave(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        socket: RawFd,
+        frame: Option<u64>,
+        session: &Waker,
+    ) -> bool {
+        let Some(index) = self.place else {
+            return false;
+        };
+        self.is_left = ROUND.with_borrow_mut(|round| {
+            let Some(place) = round.places.get_mut(index) else {
+                return false;
+            };
+            std::mem::swap(&mut place.bytes, bytes);
+            (place.written, place.socket, place.frame) = (0, socket, frame);
+            place.session.clone_from(session);
+            round.waiting.push(index);
+            true
+        });
+        self.is_left
+    }
+
+    /// Takes back what was left, and tells how much of it was written.
+    pub(super) fn take_back(&mut self, bytes: &mut Vec<u8>) -> Option<usize> {
+        let index = self.place.filter(|_| std::mem::take(&mut self.is_left))?;
+        ROUND.with_borrow_mut(|round| {
+            let place = round.places.get_mut(index)?;
+            std::mem::swap(&mut place.bytes, bytes);
+            if place.written < bytes.len() {
+                round.waiting.retain(|waiting| *waiting != index);
+            }
+            Some(place.written)
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.take_back(&mut Vec::new());
+        if let Some(index) = self.place {
+            // The thread may be at its end.
+            let _gone = ROUND.try_with(|round| round.borrow_mut().free.push(index));
+        }
+    }
+}
+
+impl Relay {
+    /// Takes back what was left in an earlier turn. `true`: some of it is still to be written.
+    pub(super) fn take_back(&mut self) -> bool {
+        begin_turn();
+        let rest = self.engine.target_remaining();
+        self.client.take_back(rest);
+        self.target.take_back(0);
+        !self.client.output.is_empty() || !self.target.output.is_empty()
+    }
+
+    /// Leaves what was let through in this turn. `true`: there is nothing else to be done until the task is woken.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, Ending> {
+        let session = cx.waker();
+        let is_left = self.engine.may_leave()
+            && self.client.leave(None, session)
+            && self.target.leave(self.engine.unwritten(), session);
+        if !is_left {
+            return Ok(false);
+        }
+        self.rounds.left();
+        let is_quiet = self.client.is_quiet(cx) && self.target.is_quiet(cx);
+        let waits =
+            is_quiet && self.poll_room(cx).is_pending() && self.poll_study(cx)?.is_pending();
+        Ok(waits && self.poll_alarm(cx, now.instant) == Poll::Pending)
+    }
+}
+
+#[cfg(test)]
+mod tests;

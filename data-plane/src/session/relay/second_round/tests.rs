@@ -1,0 +1,187 @@
+//! Sessions that leave bytes with real sockets, and a round that is ended by hand.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+use crate::audit::outbox::tests::TestOutbox;
+
+/// A socket of a session, and its peer.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    (socket, peer)
+}
+
+fn assert_silent(peer: &mut TcpStream) {
+    peer.set_nonblocking(true).unwrap();
+    let error = peer.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    peer.set_nonblocking(false).unwrap();
+}
+
+fn assert_hears(peer: &mut TcpStream, expected: &[u8]) {
+    let mut heard = vec![0; expected.len()];
+    peer.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, expected);
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Session {
+    seat: Seat,
+    socket: TcpStream,
+    woken: Arc<Woken>,
+}
+
+impl Session {
+    fn new(outbox: &Arc<Outbox>) -> (Self, TcpStream) {
+        let (socket, peer) = pair();
+        let session = Self {
+            seat: Seat::take(outbox),
+            socket,
+            woken: Arc::default(),
+        };
+        (session, peer)
+    }
+
+    fn leave(&mut self, bytes: &[u8], frame: Option<u64>) -> bool {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let socket = self.socket.as_raw_fd();
+        self.seat.leave(&mut bytes.to_vec(), socket, frame, &waker)
+    }
+
+    /// What it takes back, and how much of it was written.
+    fn take_back(&mut self) -> Option<(Vec<u8>, usize)> {
+        let mut bytes = Vec::new();
+        let written = self.seat.take_back(&mut bytes)?;
+        Some((bytes, written))
+    }
+
+    fn woken(&self) -> usize {
+        self.woken.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn what_sessions_leave_goes_out_at_the_end_and_wakes_nobody() {
+    is_served();
+    let outbox = TestOutbox::new(1_000_000);
+    let mut sessions: Vec<_> = (0..3).map(|_| Session::new(&outbox)).collect();
+    for round in 1..4_u8 {
+        for (session, peer) in &mut sessions {
+            assert!(session.leave(&[round; 5], None));
+            assert_silent(peer);
+        }
+        end();
+        for (session, peer) in &mut sessions {
+            assert_hears(peer, &[round; 5]);
+            assert_eq!(session.take_back(), Some((vec![round; 5], 5)));
+            assert_eq!((session.take_back(), session.woken()), (None, 0));
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_back_before_the_end_is_not_written() {
+    is_served();
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut session, mut peer) = Session::new(&outbox);
+    session.leave(b"left", None);
+    assert_eq!(session.take_back(), Some((b"left".to_vec(), 0)));
+    end();
+    assert_silent(&mut peer);
+}
+
+#[test]
+fn a_session_that_is_gone_leaves_nothing_and_its_place_to_the_next() {
+    is_served();
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut gone, mut its_peer) = Session::new(&outbox);
+    gone.leave(b"left", None);
+    let Session { seat, socket, .. } = gone;
+    drop(seat);
+    let (mut next, mut peer) = Session::new(&outbox);
+    next.leave(b"next", None);
+    end();
+    assert_hears(&mut peer, b"next");
+    assert_silent(&mut its_peer);
+    drop(socket);
+    ROUND.with_borrow(|round| assert_eq!(round.places.len(), 1));
+}
+
+#[test]
+fn a_socket_that_does_not_take_all_is_its_sessions_business() {
+    is_served();
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut full, _peer) = Session::new(&outbox);
+    while full.socket.write(&[0; 4096]).is_ok() {}
+    let (mut closed, peer) = Session::new(&outbox);
+    drop(peer);
+    let _reset_comes = closed.socket.write(b"first");
+    while closed
+        .socket
+        .peek(&mut [0; 1])
+        .is_ok_and(|count| count == 0)
+        && closed.socket.write(b"more").is_ok()
+    {}
+    for session in [&mut full, &mut closed] {
+        session.leave(b"left", None);
+    }
+    end();
+    for session in [&mut full, &mut closed] {
+        assert_eq!(session.woken(), 1);
+        assert_eq!(session.take_back(), Some((b"left".to_vec(), 0)));
+    }
+}
+
+#[test]
+fn nothing_goes_out_before_its_record_is_written() {
+    is_served();
+    let outbox = TestOutbox::locked(1_000_000, 1_000_000);
+    let (mut session, mut peer) = Session::new(&outbox);
+    let frame = outbox.push_row(10).frame;
+    session.leave(b"statement", Some(frame));
+    end();
+    assert_silent(&mut peer);
+    assert_eq!(session.woken(), 1);
+    assert_eq!(session.take_back(), Some((b"statement".to_vec(), 0)));
+    outbox.unlock_it();
+    session.leave(b"statement", Some(frame));
+    end();
+    assert_hears(&mut peer, b"statement");
+}
+
+#[test]
+fn those_who_go_on_and_on_hold_nobody_up_for_long() {
+    is_served();
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut session, mut peer) = Session::new(&outbox);
+    session.leave(b"left", None);
+    for _ in 0..MAX_TURNS {
+        begin_turn();
+        assert_silent(&mut peer);
+    }
+    begin_turn();
+    assert_hears(&mut peer, b"left");
+}
+
+#[test]
+fn nothing_is_left_on_a_thread_that_does_not_end_its_rounds() {
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut session, _peer) = Session::new(&outbox);
+    assert!(!session.leave(b"left", None));
+    assert_eq!(session.take_back(), None);
+}
