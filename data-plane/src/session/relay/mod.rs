@@ -28,6 +28,7 @@ mod rounds;
 mod rows;
 pub(crate) mod second_round;
 mod side;
+mod signals;
 mod sql_names;
 mod study;
 #[cfg(test)]
@@ -42,7 +43,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use alarm::{Alarm, Doorbell};
 pub(crate) use ending::{Delivery, Ending};
@@ -52,28 +52,19 @@ pub(crate) use output::{Output, Passage};
 use rounds::Rounds;
 use second_round::Seat;
 pub(crate) use side::Side;
+pub(crate) use signals::Signals;
+use signals::{Event, next_event};
 pub(crate) use timers::{Terms, Timers};
 pub(crate) use watchdog::Watchdog;
 
 use crate::clock::Now;
-use crate::control::SessionMessages;
 use crate::net::Connection;
-use crate::policy::quota::SharedQuota;
 use crate::session::report::put_notice;
 
 /// How soon the end of a cancel request on its way to the target is noticed.
 const CANCEL_POLL: Duration = Duration::from_millis(10);
 /// Turns in a row before other sessions of the thread have theirs: up to 64 KiB each way per turn.
 const MAX_TURNS: usize = 8;
-
-/// What a relay hears besides its two sockets.
-pub(crate) struct Signals {
-    pub(crate) messages: SessionMessages,
-    /// The proxy is shutting down: sessions end when they are idle.
-    pub(crate) drain: CancellationToken,
-    /// The time for that is over.
-    pub(crate) abort: CancellationToken,
-}
 
 /// A session that is being relayed.
 pub(crate) struct Relay {
@@ -97,14 +88,6 @@ pub(crate) struct Relay {
     /// Wakes the task that the signals and the alarm know.
     task: Option<Waker>,
     room_watch: room::RoomWatch,
-}
-
-/// What a signal means.
-enum Event {
-    Termination,
-    Quota,
-    Drain,
-    Abort,
 }
 
 /// Whether a direction may get further without being woken.
@@ -180,10 +163,10 @@ impl Relay {
                 let _asks_again = self.quota_requests.try_send(request);
             }
             if self.rounds.gives_way() {
-                if self.leave(cx, now)? {
-                    return Ok(Poll::Pending);
+                if !self.leave(cx, now)? {
+                    cx.waker().wake_by_ref();
                 }
-                break;
+                return Ok(Poll::Pending);
             }
             if turn == Turn::Waits {
                 self.engine.catch_up();
@@ -195,6 +178,8 @@ impl Relay {
                 return Ok(Poll::Pending);
             }
         }
+        // The others do not wait for one that goes on and on.
+        second_round::end();
         cx.waker().wake_by_ref();
         Ok(Poll::Pending)
     }
@@ -206,25 +191,6 @@ impl Relay {
             self.signals.set_task(waker);
             self.alarm.forget_task();
         }
-    }
-
-    fn hear_signals(&mut self) -> Result<(), Ending> {
-        while let Poll::Ready((mut signals, event)) = self.signals.poll() {
-            match event {
-                Event::Abort => return Err(Ending::aborted()),
-                Event::Drain => self.is_draining = true,
-                Event::Termination => {
-                    let termination = signals.messages.termination.borrow_and_update().clone();
-                    if let Some(termination) = termination {
-                        return Err(Ending::terminated(termination));
-                    }
-                }
-                // The turn takes what came.
-                Event::Quota => {}
-            }
-            self.signals.renew(next_event(signals, self.is_draining));
-        }
-        Ok(())
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> Result<Turn, Ending> {
@@ -376,24 +342,5 @@ fn turn_after(from: &Side) -> Turn {
         Turn::Waits
     } else {
         Turn::GoesOn
-    }
-}
-
-async fn next_event(mut signals: Signals, is_draining: bool) -> (Signals, Event) {
-    let event = tokio::select! {
-        biased;
-        () = signals.abort.cancelled() => Event::Abort,
-        _changed = signals.messages.termination.changed() => Event::Termination,
-        () = signals.drain.cancelled(), if !is_draining => Event::Drain,
-        () = quota_changed(signals.messages.quota.as_deref()) => Event::Quota,
-    };
-    (signals, event)
-}
-
-/// Resolves when the control plane has answered a request for quota. Cancel safe.
-async fn quota_changed(quota: Option<&SharedQuota>) {
-    match quota {
-        Some(quota) => quota.changed().await,
-        None => std::future::pending().await,
     }
 }

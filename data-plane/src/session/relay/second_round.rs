@@ -16,7 +16,7 @@ use super::{Ending, Relay};
 use crate::audit::Outbox;
 use crate::clock::Now;
 
-/// Turns of sessions that what was left waits for at most: some sessions go on and on.
+/// Turns of sessions that what was left waits for at most, where there is always one that is ready.
 const MAX_TURNS: usize = 32;
 
 thread_local! {
@@ -157,14 +157,17 @@ impl Seat {
     /// Takes back what was left, and tells how much of it was written.
     pub(super) fn take_back(&mut self, bytes: &mut Vec<u8>) -> Option<usize> {
         let index = self.place.filter(|_| std::mem::take(&mut self.is_left))?;
-        ROUND.with_borrow_mut(|round| {
+        let taken = ROUND.try_with(|round| {
+            let round = &mut *round.borrow_mut();
             let place = round.places.get_mut(index)?;
             std::mem::swap(&mut place.bytes, bytes);
             if place.written < bytes.len() {
                 round.waiting.retain(|waiting| *waiting != index);
             }
             Some(place.written)
-        })
+        });
+        // The thread may be at its end.
+        taken.ok().flatten()
     }
 }
 
@@ -172,8 +175,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.take_back(&mut Vec::new());
         if let Some(index) = self.place {
-            // The thread may be at its end.
-            let _gone = ROUND.try_with(|round| round.borrow_mut().free.push(index));
+            let _at_its_end = ROUND.try_with(|round| round.borrow_mut().free.push(index));
         }
     }
 }
