@@ -11,6 +11,7 @@ use pglens_rpc::convert;
 use pglens_rpc::status::status;
 use pglens_rpc::v1::publish_request::Message;
 use pglens_rpc::v1::{PublishRequest, PublishResponse, RecordBatch};
+use pglens_runtime::sleep_until;
 use tokio::sync::mpsc::Sender;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
@@ -276,14 +277,6 @@ async fn finished(work: &mut Option<Work<'_>>) -> Result<u64, Status> {
             *work = None;
             done
         }
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until `due`, for ever without one. Cancel safe.
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pglens_core::RunId;
 use pglens_rpc::v1;
-use pglens_runtime::{Backoff, Chain};
+use pglens_runtime::{Backoff, Chain, sleep_until};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -359,13 +359,5 @@ impl PublishError {
             url,
             status: Box::new(status),
         }
-    }
-}
-
-/// Waits until `due`, for ever without one. Cancel safe.
-async fn sleep_until(due: Option<tokio::time::Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod certificates;
 pub mod config;
+pub mod due;
 pub mod listen;
 pub mod open_files;
 pub mod operations;
@@ -19,6 +20,7 @@ pub mod tls;
 pub use backoff::Backoff;
 pub use certificates::{Authority, CertificateError, CertifiedKeyPem};
 pub use config::{ConfigError, Origin, Secrecy, Setting, Settings};
+pub use due::sleep_until;
 pub use listen::{ListenAddr, ListenSetting};
 pub use operations::{Readiness, serve_operations};
 pub use process::{Fatal, exit_code_for};
