@@ -50,7 +50,7 @@ impl SessionThreads {
                 .name(format!("sessions-{number}"))
                 .stack_size(STACK_BYTES)
                 .spawn(move || {
-                    second_round::is_served();
+                    second_round::enable();
                     runtime.block_on(stop.cancelled());
                 })?;
         }

@@ -183,18 +183,13 @@ impl Outbox {
     /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised place,
     /// or for which [`Outbox::has_room`] was asked, or that end a session come here.
     pub(crate) fn push(&self, event: &impl Encode) -> Pushed {
-        let large = event.large_bytes();
-        let is_alone = large < LARGE_RECORD_BYTES || self.state.lock().pending.is_empty();
-        if !is_alone {
+        let large = Some(event.large_bytes()).filter(|bytes| *bytes >= LARGE_RECORD_BYTES);
+        if large.is_some() {
             self.flush();
         }
         let mut state = self.state.lock();
-        if large >= LARGE_RECORD_BYTES {
-            state.pending.has_large = true;
-            state
-                .pending
-                .sent
-                .reserve_exact(large + RECORD_OVERHEAD_BYTES);
+        if let Some(bytes) = large {
+            state.pending.expect_large(bytes + RECORD_OVERHEAD_BYTES);
         }
         event.put(&mut state.pending.sent);
         state.pending.records += 1;

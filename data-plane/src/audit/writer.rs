@@ -36,6 +36,12 @@ impl Pending {
         self.sent.len() + self.notes.len()
     }
 
+    /// A large record of at most so many bytes follows: room for it and no more.
+    pub(crate) fn expect_large(&mut self, bytes: usize) {
+        self.has_large = true;
+        self.sent.reserve_exact(bytes);
+    }
+
     /// Empties it for the next records; `None` when it would hold much memory for nothing.
     pub(crate) fn emptied(mut self) -> Option<Self> {
         if self.sent.capacity() > MAX_SCRATCH_BYTES || self.notes.capacity() > MAX_SCRATCH_BYTES {

@@ -26,7 +26,7 @@ thread_local! {
 #[derive(Debug, Default)]
 struct Round {
     /// Whether the thread calls [`end`]: otherwise nothing may be left.
-    is_served: bool,
+    is_enabled: bool,
     outbox: Option<Arc<Outbox>>,
     places: Vec<Place>,
     /// Places that have no seat.
@@ -83,9 +83,9 @@ impl Round {
     }
 }
 
-/// From now on this thread calls [`end`] before it waits for its sockets.
-pub(crate) fn is_served() {
-    ROUND.with_borrow_mut(|round| round.is_served = true);
+/// Lets sessions of this thread leave what they have. It must call [`end`] before it waits for its sockets.
+pub(crate) fn enable() {
+    ROUND.with_borrow_mut(|round| round.is_enabled = true);
 }
 
 /// Writes what was left on this thread.
@@ -105,7 +105,8 @@ fn begin_turn() {
     }
 }
 
-/// Where a session leaves what is to be written to one of its sockets. It goes before the socket does.
+/// Where a session leaves what is to be written to one of its sockets. It is dropped before the socket is closed: its
+/// number may be another one's then.
 #[derive(Debug)]
 pub(super) struct Seat {
     /// `None` on a thread that does not call [`end`].
@@ -117,7 +118,7 @@ impl Seat {
     pub(super) fn take(outbox: &Arc<Outbox>) -> Self {
         let place = ROUND.with_borrow_mut(|round| {
             round.outbox.get_or_insert_with(|| Arc::clone(outbox));
-            round.is_served.then(|| {
+            round.is_enabled.then(|| {
                 round.free.pop().unwrap_or_else(|| {
                     round.places.push(Place::new());
                     round.places.len() - 1

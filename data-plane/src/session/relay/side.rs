@@ -16,7 +16,7 @@ use crate::net::{Connection, Stream};
 
 /// A connection with its output, and how far the engine got with what was read from it.
 pub(crate) struct Side {
-    /// Goes before the connection.
+    /// The first field, since it must be dropped before the connection.
     seat: Seat,
     pub(crate) connection: Connection,
     pub(crate) output: Output,

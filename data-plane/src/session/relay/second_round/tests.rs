@@ -1,31 +1,32 @@
 //! Sessions that leave bytes with real sockets, and a round that is ended by hand.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use tokio_util::task::TaskTracker;
+
 use super::*;
 use crate::audit::outbox::tests::TestOutbox;
+use crate::session_threads::SessionThreads;
 
-/// A socket of a session, and its peer.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (socket, _) = listener.accept().unwrap();
+/// A socket of a session, and its peer. Of this kind, what one end does the other sees at once.
+fn pair() -> (UnixStream, UnixStream) {
+    let (socket, peer) = UnixStream::pair().unwrap();
     socket.set_nonblocking(true).unwrap();
     (socket, peer)
 }
 
-fn assert_silent(peer: &mut TcpStream) {
+fn assert_silent(peer: &mut UnixStream) {
     peer.set_nonblocking(true).unwrap();
     let error = peer.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     peer.set_nonblocking(false).unwrap();
 }
 
-fn assert_hears(peer: &mut TcpStream, expected: &[u8]) {
+fn assert_hears(peer: &mut UnixStream, expected: &[u8]) {
     let mut heard = vec![0; expected.len()];
     peer.read_exact(&mut heard).unwrap();
     assert_eq!(heard, expected);
@@ -42,12 +43,12 @@ impl Wake for Woken {
 
 struct Session {
     seat: Seat,
-    socket: TcpStream,
+    socket: UnixStream,
     woken: Arc<Woken>,
 }
 
 impl Session {
-    fn new(outbox: &Arc<Outbox>) -> (Self, TcpStream) {
+    fn new(outbox: &Arc<Outbox>) -> (Self, UnixStream) {
         let (socket, peer) = pair();
         let session = Self {
             seat: Seat::take(outbox),
@@ -77,7 +78,7 @@ impl Session {
 
 #[test]
 fn what_sessions_leave_goes_out_at_the_end_and_wakes_nobody() {
-    is_served();
+    enable();
     let outbox = TestOutbox::new(1_000_000);
     let mut sessions: Vec<_> = (0..3).map(|_| Session::new(&outbox)).collect();
     for round in 1..4_u8 {
@@ -96,7 +97,7 @@ fn what_sessions_leave_goes_out_at_the_end_and_wakes_nobody() {
 
 #[test]
 fn what_is_taken_back_before_the_end_is_not_written() {
-    is_served();
+    enable();
     let outbox = TestOutbox::new(1_000_000);
     let (mut session, mut peer) = Session::new(&outbox);
     session.leave(b"left", None);
@@ -107,7 +108,7 @@ fn what_is_taken_back_before_the_end_is_not_written() {
 
 #[test]
 fn a_session_that_is_gone_leaves_nothing_and_its_place_to_the_next() {
-    is_served();
+    enable();
     let outbox = TestOutbox::new(1_000_000);
     let (mut gone, mut its_peer) = Session::new(&outbox);
     gone.leave(b"left", None);
@@ -124,19 +125,12 @@ fn a_session_that_is_gone_leaves_nothing_and_its_place_to_the_next() {
 
 #[test]
 fn a_socket_that_does_not_take_all_is_its_sessions_business() {
-    is_served();
+    enable();
     let outbox = TestOutbox::new(1_000_000);
     let (mut full, _peer) = Session::new(&outbox);
     while full.socket.write(&[0; 4096]).is_ok() {}
     let (mut closed, peer) = Session::new(&outbox);
     drop(peer);
-    let _reset_comes = closed.socket.write(b"first");
-    while closed
-        .socket
-        .peek(&mut [0; 1])
-        .is_ok_and(|count| count == 0)
-        && closed.socket.write(b"more").is_ok()
-    {}
     for session in [&mut full, &mut closed] {
         session.leave(b"left", None);
     }
@@ -149,7 +143,7 @@ fn a_socket_that_does_not_take_all_is_its_sessions_business() {
 
 #[test]
 fn nothing_goes_out_before_its_record_is_written() {
-    is_served();
+    enable();
     let outbox = TestOutbox::locked(1_000_000, 1_000_000);
     let (mut session, mut peer) = Session::new(&outbox);
     let frame = outbox.push_row(10).frame;
@@ -166,7 +160,7 @@ fn nothing_goes_out_before_its_record_is_written() {
 
 #[test]
 fn those_who_go_on_and_on_hold_nobody_up_for_long() {
-    is_served();
+    enable();
     let outbox = TestOutbox::new(1_000_000);
     let (mut session, mut peer) = Session::new(&outbox);
     session.leave(b"left", None);
@@ -184,4 +178,26 @@ fn nothing_is_left_on_a_thread_that_does_not_end_its_rounds() {
     let (mut session, _peer) = Session::new(&outbox);
     assert!(!session.leave(b"left", None));
     assert_eq!(session.take_back(), None);
+}
+
+#[tokio::test]
+async fn threads_of_sessions_end_their_rounds() {
+    let threads = SessionThreads::start(1).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let (peer, accepted) = tokio::join!(peer, listener.accept());
+    let outbox = TestOutbox::new(1_000_000);
+    let its_outbox = Arc::clone(&outbox);
+    let serve = |socket: tokio::net::TcpStream| async move {
+        let mut seat = Seat::take(&its_outbox);
+        let number = socket.as_raw_fd();
+        assert!(seat.leave(&mut b"left".to_vec(), number, None, Waker::noop()));
+        std::future::pending::<()>().await;
+        drop((seat, socket));
+    };
+    let (socket, _) = accepted.unwrap();
+    threads.spawn(&TaskTracker::new(), socket, serve).unwrap();
+    let mut heard = [0; 4];
+    let reading = tokio::io::AsyncReadExt::read_exact(&mut peer.unwrap(), &mut heard).await;
+    assert_eq!((reading.unwrap(), &heard), (4, b"left"));
 }
