@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod end_point;
 pub(crate) mod keepalive;
 pub(crate) mod nap;
+pub(crate) mod send_all;
 pub(crate) mod socket;
 pub(crate) mod stream;
 

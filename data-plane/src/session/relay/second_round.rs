@@ -10,11 +10,12 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use nix::sys::socket::{MsgFlags, send};
+use smallvec::SmallVec;
 
 use super::{Ending, Relay};
 use crate::audit::Outbox;
 use crate::clock::Now;
+use crate::net::send_all::{Run, Sender};
 
 /// Turns of sessions that what was left waits for at most, where there is always one that is ready.
 const MAX_TURNS: usize = 32;
@@ -23,10 +24,13 @@ thread_local! {
     static ROUND: RefCell<Round> = RefCell::default();
 }
 
+/// What waits for most rounds needs no memory of its own: two sockets for each turn.
+type Few<T> = SmallVec<[T; 2 * MAX_TURNS]>;
+
 #[derive(Debug, Default)]
 struct Round {
-    /// Whether the thread calls [`end`]: otherwise nothing may be left.
-    is_enabled: bool,
+    /// On a thread that calls [`end`]: otherwise nothing may be left.
+    sender: Option<Sender>,
     outbox: Option<Arc<Outbox>>,
     places: Vec<Place>,
     /// Places that have no seat.
@@ -57,35 +61,49 @@ impl Place {
         }
     }
 
-    /// Whether all of it is written. What is wrong with a socket its session finds out when it tries again.
-    fn write(&mut self, outbox: Option<&Outbox>) -> bool {
-        let may_go = |frame| outbox.is_some_and(|outbox| outbox.flush_through(frame));
-        if self.frame.is_none_or(may_go) {
-            self.written = send(self.socket, &self.bytes, MsgFlags::MSG_NOSIGNAL).unwrap_or(0);
-        }
-        self.written == self.bytes.len()
+    fn may_go(&self, outbox: Option<&Outbox>) -> bool {
+        let is_written = |frame| outbox.is_some_and(|outbox| outbox.flush_through(frame));
+        self.frame.is_none_or(is_written)
     }
 }
 
 impl Round {
     /// Writes what waits. Returns the sessions that have to see to theirs.
     fn end(&mut self) -> Vec<Waker> {
-        let mut unfinished = Vec::new();
         self.turns = 0;
-        for index in self.waiting.drain(..) {
-            if let Some(place) = self.places.get_mut(index)
-                && !place.write(self.outbox.as_deref())
-            {
-                unfinished.push(place.session.clone());
+        for (index, written) in self.send() {
+            if let Some(place) = self.places.get_mut(index) {
+                place.written = written;
             }
         }
-        unfinished
+        self.waiting
+            .drain(..)
+            .filter_map(|index| self.places.get(index))
+            .filter(|place| place.written < place.bytes.len())
+            .map(|place| place.session.clone())
+            .collect()
+    }
+
+    /// Sends what waits and may go out. Returns the places, and how much of each was written.
+    fn send(&self) -> Few<(usize, usize)> {
+        let (places, outbox) = (&self.places, self.outbox.as_deref());
+        let waiting = self.waiting.iter().copied();
+        let (indexes, mut runs): (Few<usize>, Few<Run<'_>>) = waiting
+            .filter_map(|index| Some((index, places.get(index)?)))
+            .filter(|(_, place)| place.may_go(outbox))
+            .map(|(index, place)| (index, Run::new(place.socket, &place.bytes)))
+            .unzip();
+        if let Some(sender) = &self.sender {
+            sender.send(&mut runs);
+        }
+        let sent = runs.iter().map(Run::sent);
+        indexes.into_iter().zip(sent).collect()
     }
 }
 
 /// Lets sessions of this thread leave what they have. It must call [`end`] before it waits for its sockets.
 pub(crate) fn enable() {
-    ROUND.with_borrow_mut(|round| round.is_enabled = true);
+    ROUND.with_borrow_mut(|round| round.sender = Some(Sender::new()));
 }
 
 /// Writes what was left on this thread.
@@ -118,7 +136,7 @@ impl Seat {
     pub(super) fn take(outbox: &Arc<Outbox>) -> Self {
         let place = ROUND.with_borrow_mut(|round| {
             round.outbox.get_or_insert_with(|| Arc::clone(outbox));
-            round.is_enabled.then(|| {
+            round.sender.is_some().then(|| {
                 round.free.pop().unwrap_or_else(|| {
                     round.places.push(Place::new());
                     round.places.len() - 1
