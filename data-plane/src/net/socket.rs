@@ -1,4 +1,5 @@
-//! A TCP socket that the thread can stop watching for a moment.
+//! A TCP socket that the thread can stop watching for a moment, and that can keep what is written for somebody else to
+//! send.
 //!
 //! A peer that sends a long result sends it in small parts, and each wakes the thread that watches the socket: in bulk,
 //! waking is most of what a relay costs. While nobody watches, the parts gather in the kernel.
@@ -6,14 +7,25 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// Memory that a socket keeps while nothing is unsent: sessions that are idle are many.
+const KEPT_BYTES: usize = 512;
+
 /// One end of a TCP connection.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub(crate) struct Socket {
+    state: State,
+    unsent: Vec<u8>,
+    /// What is written is added to what is unsent.
+    is_keeping: bool,
+}
+
+#[derive(Debug)]
+enum State {
     Watched(TcpStream),
     Unwatched(std::net::TcpStream),
     /// The system refused to change from one to the other.
@@ -22,18 +34,57 @@ pub(crate) enum Socket {
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self::Watched(stream)
+        Self {
+            state: State::Watched(stream),
+            unsent: Vec::new(),
+            is_keeping: false,
+        }
     }
 }
 
 impl Socket {
+    /// Has what is written from now on kept in [`Socket::unsent`], or sent again.
+    pub(crate) fn keep(&mut self, is_keeping: bool) {
+        self.is_keeping = is_keeping;
+    }
+
+    /// What goes out before anything else that is written or flushed.
+    pub(crate) fn unsent(&mut self) -> &mut Vec<u8> {
+        &mut self.unsent
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Somebody sent the first `count` bytes of what is unsent.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.unsent.drain(..count.min(self.unsent.len()));
+        if self.unsent.is_empty() && self.unsent.capacity() > KEPT_BYTES {
+            self.unsent = Vec::new();
+        }
+    }
+
+    fn poll_send_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            let polled = self.watched().map(|stream| stream.poll_write(cx, &unsent));
+            self.unsent = unsent;
+            match ready!(polled?)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Has the thread not woken for what comes in, until the socket is read or written again.
     ///
     /// # Errors
     /// When the system refuses; the socket cannot be used any more then.
     pub(crate) fn unwatch(&mut self) -> io::Result<()> {
-        *self = match std::mem::replace(self, Self::Lost) {
-            Self::Watched(stream) => Self::Unwatched(stream.into_std()?),
+        self.state = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Watched(stream) => State::Unwatched(stream.into_std()?),
             unchanged => unchanged,
         };
         Ok(())
@@ -41,10 +92,10 @@ impl Socket {
 
     /// Valid as long as the socket is not closed.
     pub(crate) fn descriptor(&self) -> Option<RawFd> {
-        match self {
-            Self::Watched(stream) => Some(stream.as_raw_fd()),
-            Self::Unwatched(stream) => Some(stream.as_raw_fd()),
-            Self::Lost => None,
+        match &self.state {
+            State::Watched(stream) => Some(stream.as_raw_fd()),
+            State::Unwatched(stream) => Some(stream.as_raw_fd()),
+            State::Lost => None,
         }
     }
 
@@ -65,15 +116,15 @@ impl Socket {
     }
 
     fn watched(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        if matches!(self, Self::Unwatched(_)) {
-            *self = match std::mem::replace(self, Self::Lost) {
-                Self::Unwatched(stream) => Self::Watched(TcpStream::from_std(stream)?),
+        if matches!(self.state, State::Unwatched(_)) {
+            self.state = match std::mem::replace(&mut self.state, State::Lost) {
+                State::Unwatched(stream) => State::Watched(TcpStream::from_std(stream)?),
                 unchanged => unchanged,
             };
         }
-        match self {
-            Self::Watched(stream) => Ok(Pin::new(stream)),
-            Self::Unwatched(_) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        match &mut self.state {
+            State::Watched(stream) => Ok(Pin::new(stream)),
+            State::Unwatched(_) | State::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -94,7 +145,13 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().watched()?.poll_write(cx, buf)
+        let this = self.get_mut();
+        if this.is_keeping {
+            this.unsent.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        ready!(this.poll_send_unsent(cx))?;
+        this.watched()?.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -102,7 +159,14 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().watched()?.poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        if this.is_keeping {
+            bufs.iter()
+                .for_each(|buf| this.unsent.extend_from_slice(buf));
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        ready!(this.poll_send_unsent(cx))?;
+        this.watched()?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,11 +174,18 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watched()?.poll_flush(cx)
+        let this = self.get_mut();
+        if this.is_keeping {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_send_unsent(cx))?;
+        this.watched()?.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watched()?.poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.poll_send_unsent(cx))?;
+        this.watched()?.poll_shutdown(cx)
     }
 }
 

@@ -30,12 +30,44 @@ impl Stream {
         self.socket().set_zero_linger()
     }
 
-    /// The socket, if what is sent goes out as it is.
-    pub(crate) fn plain(&self) -> Option<RawFd> {
-        match self {
-            Self::Plain(socket) => socket.descriptor(),
-            Self::Tls(_) => None,
+    /// See [`Socket::descriptor`].
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        self.socket_ref().descriptor()
+    }
+
+    /// Seals `bytes`, which count as written then, into [`Stream::unsent`]. Only a stream with TLS does that.
+    ///
+    /// # Errors
+    /// When TLS has ended.
+    pub(crate) fn seal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.socket().keep(true);
+        let sealed = self.write_at_once(cx, bytes);
+        self.socket().keep(false);
+        sealed
+    }
+
+    fn write_at_once(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match Pin::new(&mut *self).poll_write(cx, bytes)? {
+                Poll::Ready(count @ 1..) => bytes = bytes.get(count..).unwrap_or_default(),
+                Poll::Ready(0) | Poll::Pending => return Err(io::ErrorKind::WriteZero.into()),
+            }
         }
+        Ok(())
+    }
+
+    /// What is sealed and not sent: it goes out before anything else that is written or flushed.
+    pub(crate) fn unsent(&mut self) -> &mut Vec<u8> {
+        self.socket().unsent()
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.socket_ref().has_unsent()
+    }
+
+    /// See [`Socket::sent`].
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.socket().sent(count);
     }
 
     /// See [`Socket::unwatch`].
@@ -46,14 +78,22 @@ impl Stream {
         self.socket().unwatch()
     }
 
-    /// Ready when a read may find something, or the end of the stream. What waits inside TLS is always worth a read.
+    /// Ready when a read may find something, or the end of the stream.
     ///
     /// # Errors
     /// See [`Socket::poll_readable`].
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(socket) => socket.poll_readable(cx),
-            Self::Tls(_) => Poll::Ready(Ok(())),
+            // Something is opened that was not read.
+            Self::Tls(stream) if !stream.get_ref().1.wants_read() => Poll::Ready(Ok(())),
+            _ => self.socket().poll_readable(cx),
+        }
+    }
+
+    fn socket_ref(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 
@@ -102,5 +142,114 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use nix::sys::socket::{MsgFlags, send};
+    use pglens_runtime::certificates::Authority;
+    use pglens_runtime::tls::{Verification, client_config, provider};
+    use rustls::ServerConfig;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    /// A stream with TLS, and its peer.
+    pub(crate) async fn tls_pair() -> (Stream, client::TlsStream<TcpStream>) {
+        let authority = Authority::new("PgLens test").unwrap();
+        let pair = authority.server(&["localhost"]).unwrap();
+        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(pair.key.expose().as_bytes()).unwrap();
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = client_config(Verification::Chain, Some(authority.ca_pem())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = async {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = TlsConnector::from(Arc::new(client));
+            connector.connect(name, socket).await.unwrap()
+        };
+        let accepting = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(server));
+            acceptor.accept(Socket::from(socket)).await.unwrap()
+        };
+        let (peer, stream) = tokio::join!(connecting, accepting);
+        (Stream::Tls(Box::new(stream.into())), peer)
+    }
+
+    async fn seal(stream: &mut Stream, bytes: &[u8]) {
+        let sealed = poll_fn(|cx| Poll::Ready(stream.seal(cx, bytes)));
+        sealed.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_sealed_goes_out_by_any_hand_before_anything_else() {
+        let (mut stream, mut peer) = tls_pair().await;
+        for half in [true, false] {
+            seal(&mut stream, b"sealed, ").await;
+            assert!(stream.has_unsent());
+            let socket = stream.descriptor().unwrap();
+            let unsent = stream.unsent().clone();
+            let part = if half { unsent.len() / 2 } else { unsent.len() };
+            let sent = send(socket, &unsent[..part], MsgFlags::empty()).unwrap();
+            stream.sent(sent);
+            assert_eq!(stream.has_unsent(), half);
+            stream.write_all(b"written").await.unwrap();
+            stream.flush().await.unwrap();
+            let mut heard = [0; 15];
+            peer.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"sealed, written");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flush_or_the_end_sends_what_is_sealed() {
+        let (mut stream, mut peer) = tls_pair().await;
+        seal(&mut stream, b"flushed").await;
+        stream.flush().await.unwrap();
+        let mut heard = [0; 7];
+        peer.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"flushed");
+        seal(&mut stream, b"last").await;
+        stream.shutdown().await.unwrap();
+        let mut last = Vec::new();
+        peer.read_to_end(&mut last).await.unwrap();
+        assert_eq!(last, b"last");
+    }
+
+    #[tokio::test]
+    async fn it_is_readable_while_something_is_opened_and_not_read() {
+        let (mut stream, mut peer) = tls_pair().await;
+        peer.write_all(b"twelve bytes").await.unwrap();
+        let mut read = [0; 5];
+        stream.read_exact(&mut read).await.unwrap();
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        let mut rest = [0; 7];
+        stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!((&read, &rest), (b"twelv", b"e bytes"));
+        let mut more = [0; 1];
+        let nothing = poll_fn(|cx| {
+            let mut more = ReadBuf::new(&mut more);
+            Poll::Ready(Pin::new(&mut stream).poll_read(cx, &mut more).is_pending())
+        });
+        assert!(nothing.await);
+        let is_quiet = poll_fn(|cx| Poll::Ready(stream.poll_readable(cx).is_pending()));
+        assert!(is_quiet.await);
+        peer.write_all(b"!").await.unwrap();
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
     }
 }

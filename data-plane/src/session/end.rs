@@ -47,7 +47,7 @@ pub(crate) async fn run(relay: Relay, ending: &Ending, cancel_key: &CancelKey) {
     } = relay;
     // What was admitted may only run when its record is written.
     if !engine.is_recorded() {
-        target.output = super::relay::Output::default();
+        target.forget();
     }
     let must_cancel = engine.must_cancel(ending);
     let is_between = engine.is_between_target_messages();
@@ -111,12 +111,15 @@ async fn deliver_or_reset(mut stream: Stream, last: &[u8]) {
 async fn stop_target(mut target: Side, cancel_key: Option<&CancelKey>) {
     if let Some(cancel_key) = cancel_key {
         // What was not sent yet must not run.
-        target.output = super::relay::Output::default();
+        target.forget();
         if let Err(error) = cancel_key.cancel().await {
             tracing::warn!(error = %Chain(&error), "statement of an ended session not cancelled");
         }
     } else {
         frontend::put_terminate(target.output.put());
+    }
+    if !target.hears() {
+        return;
     }
     let writing = async {
         let stream = &mut target.connection.stream;

@@ -135,7 +135,11 @@ impl Relay {
         poll_fn(|cx| match self.poll(cx) {
             Ok(Poll::Ready(never)) => match never {},
             Ok(Poll::Pending) => Poll::Pending,
-            Err(ending) => Poll::Ready(ending),
+            Err(ending) => {
+                // What it left has not gone out: it is part of what the end deals with.
+                self.take_back();
+                Poll::Ready(ending)
+            }
         })
         .await
     }

@@ -3,7 +3,7 @@
 //!
 //! The statements of all of them then have their place on the disk with one write, and a processor that goes from one
 //! session to the next finds the same code in its caches. Mostly a session leaves what it has and is done
-//! (`second_round`). Where it has to see to it itself, with TLS for example, it asks to be polled again: its turn comes
+//! (`second_round`). Where it has to see to it itself, under `strict` for example, it asks to be polled again: its turn comes
 //! behind those that are ready by then, since a thread's queue is first in, first out.
 
 /// A longer run is written at once, from where it was read: bulk data is not copied.

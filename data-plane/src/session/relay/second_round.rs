@@ -206,15 +206,15 @@ impl Relay {
         let rest = self.engine.target_remaining();
         self.client.take_back(rest);
         self.target.take_back(0);
-        !self.client.output.is_empty() || !self.target.output.is_empty()
+        self.client.is_unfinished() || self.target.is_unfinished()
     }
 
     /// Leaves what was let through in this turn. `true`: there is nothing else to be done until the task is woken.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, now: Now) -> Result<bool, Ending> {
-        let session = cx.waker();
+        let rest = self.engine.target_remaining();
         let is_left = self.engine.may_leave()
-            && self.client.leave(None, session)
-            && self.target.leave(self.engine.unwritten(), session);
+            && self.client.leave(cx, None, rest)
+            && self.target.leave(cx, self.engine.unwritten(), 0);
         if !is_left {
             return Ok(false);
         }

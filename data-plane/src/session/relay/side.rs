@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
@@ -85,26 +85,66 @@ impl Side {
             || self.connection.stream.poll_readable(cx).is_pending()
     }
 
-    /// Leaves what waits to the second round, to go out once `frame` is written. `false`: it stays here.
-    pub(super) fn leave(&mut self, frame: Option<u64>, session: &Waker) -> bool {
+    /// Leaves what waits to the second round, to go out once `frame` is written; `rest` bytes of its last message are to
+    /// come. `false`: it stays here.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, frame: Option<u64>, rest: usize) -> bool {
         if self.output.is_empty() {
             return true;
         }
-        let Some(socket) = self.connection.stream.plain().filter(|_| !self.is_deaf) else {
+        let stream = &mut self.connection.stream;
+        let Some(socket) = stream.descriptor().filter(|_| !self.is_deaf) else {
             return false;
         };
-        let unbegun = self.output.unbegun();
-        unbegun.is_some_and(|bytes| self.seat.leave(bytes, socket, frame, session))
+        let Some(bytes) = self.output.unbegun().filter(|_| !stream.has_unsent()) else {
+            return false;
+        };
+        if !stream.is_tls() {
+            return self.seat.leave(bytes, socket, frame, cx.waker());
+        }
+        self.needs_flush = true;
+        self.is_deaf = stream.seal(cx, bytes).is_err();
+        self.output.wrote_all(rest);
+        self.seat.leave(stream.unsent(), socket, frame, cx.waker())
     }
 
     /// Takes back what was left; `rest` bytes of its last message are to come.
     pub(super) fn take_back(&mut self, rest: usize) {
-        if let Some(written) = self.seat.take_back(self.output.put()) {
-            if written > 0 {
-                self.rests.turned();
-            }
+        let stream = &mut self.connection.stream;
+        let is_tls = stream.is_tls();
+        let left = match is_tls {
+            true => stream.unsent(),
+            false => self.output.put(),
+        };
+        let Some(written) = self.seat.take_back(left) else {
+            return;
+        };
+        if written > 0 {
+            self.rests.turned();
+        }
+        if is_tls {
+            stream.sent(written);
+            self.needs_flush = stream.has_unsent();
+        } else {
             self.output.wrote(written, rest);
         }
+    }
+
+    /// Whether something that was let through is not sent.
+    pub(super) fn is_unfinished(&self) -> bool {
+        !self.output.is_empty() || self.connection.stream.has_unsent()
+    }
+
+    /// Drops what waits: it must not go out. What was sealed is missed by the peer, which understands nothing that
+    /// would follow.
+    pub(crate) fn forget(&mut self) {
+        self.output = Output::default();
+        self.is_deaf |= self.connection.stream.has_unsent();
+        self.connection.stream.unsent().clear();
+    }
+
+    /// Whether the peer would take more.
+    pub(crate) fn hears(&self) -> bool {
+        !self.is_deaf
     }
 
     /// Writes what waits. Ready once nothing does; `rest` bytes of its last message are to come.

@@ -1,5 +1,6 @@
 //! Sessions that leave bytes with real sockets, and a round that is ended by hand.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::audit::outbox::tests::TestOutbox;
+use crate::net::Connection;
+use crate::net::stream::tests::tls_pair;
+use crate::session::relay::Side;
 use crate::session_threads::SessionThreads;
 
 /// A socket of a session, and its peer. Of this kind, what one end does the other sees at once.
@@ -200,4 +204,61 @@ async fn threads_of_sessions_end_their_rounds() {
     let mut heard = [0; 4];
     let reading = tokio::io::AsyncReadExt::read_exact(&mut peer.unwrap(), &mut heard).await;
     assert_eq!((reading.unwrap(), &heard), (4, b"left"));
+}
+
+/// A side with TLS that has something to say, and its peer.
+async fn side(outbox: &Arc<Outbox>) -> (Side, impl tokio::io::AsyncRead + Unpin) {
+    let (stream, peer) = tls_pair().await;
+    let mut side = Side::new(Connection::new(stream), Seat::take(outbox));
+    side.output.put().extend_from_slice(b"statement");
+    (side, peer)
+}
+
+async fn leave(side: &mut Side, frame: Option<u64>) {
+    let leaving = poll_fn(|cx| Poll::Ready(side.leave(cx, frame, 0)));
+    assert!(leaving.await);
+}
+
+async fn assert_told(mut peer: impl tokio::io::AsyncRead + Unpin, expected: &[u8]) {
+    let mut heard = vec![0; expected.len()];
+    let reading = tokio::io::AsyncReadExt::read_exact(&mut peer, &mut heard);
+    reading.await.unwrap();
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn what_is_left_with_tls_goes_out_sealed() {
+    enable();
+    let outbox = TestOutbox::new(1_000_000);
+    let (mut side, peer) = side(&outbox).await;
+    leave(&mut side, None).await;
+    assert!(side.output.is_empty());
+    end();
+    side.take_back(0);
+    assert!(!side.is_unfinished());
+    assert_told(peer, b"statement").await;
+}
+
+#[tokio::test]
+async fn what_is_sealed_waits_for_its_record_or_is_forgotten() {
+    enable();
+    let outbox = TestOutbox::locked(1_000_000, 1_000_000);
+    let frame = outbox.push_row(10).frame;
+    let (mut waits, peer) = side(&outbox).await;
+    let (mut forgets, mut silent) = side(&outbox).await;
+    for side in [&mut waits, &mut forgets] {
+        leave(side, Some(frame)).await;
+    }
+    end();
+    for side in [&mut waits, &mut forgets] {
+        side.take_back(0);
+        assert!(side.is_unfinished() && side.hears());
+    }
+    forgets.forget();
+    assert!(!forgets.is_unfinished() && !forgets.hears());
+    drop(forgets);
+    let nothing = tokio::io::AsyncReadExt::read(&mut silent, &mut [0; 1]).await;
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    poll_fn(|cx| waits.poll_write(cx, 0)).await.unwrap();
+    assert_told(peer, b"statement").await;
 }
