@@ -26,7 +26,7 @@ pub(crate) struct Started<'a> {
     pub(crate) session_id: SessionId,
     pub(crate) sequence: u64,
     pub(crate) sql: &'a str,
-    pub(crate) kind: &'a str,
+    pub(crate) kind: &'static str,
     /// Encoded, see [`super::Parameters::fields`].
     pub(crate) parameters: &'a [u8],
     pub(crate) started_at_unix_us: i64,
@@ -115,13 +115,26 @@ impl Encode for Started<'_> {
     const FIELD: u32 = 1;
 
     fn fields(&self, out: &mut Vec<u8>) {
-        ids(out, self.query_id, self.session_id);
-        number(out, 3, self.sequence);
-        bytes(out, 4, self.sql.as_bytes());
+        self.common_fields(out);
+        self.own_fields(out);
+    }
+}
+
+impl Started<'_> {
+    /// Appends what the next statement of a session may have as well. The text is the last of it.
+    pub(crate) fn common_fields(&self, out: &mut Vec<u8>) {
+        bytes(out, 2, self.session_id.0.as_bytes());
         bytes(out, 5, self.kind.as_bytes());
+        put_fingerprint(out, 8, self.fingerprint);
+        bytes(out, 4, self.sql.as_bytes());
+    }
+
+    /// Appends what no other statement has.
+    pub(crate) fn own_fields(&self, out: &mut Vec<u8>) {
+        bytes(out, 1, self.query_id.as_bytes());
+        number(out, 3, self.sequence);
         out.extend_from_slice(self.parameters);
         signed(out, 7, self.started_at_unix_us);
-        put_fingerprint(out, 8, self.fingerprint);
     }
 }
 

@@ -20,7 +20,6 @@ use uuid::Uuid;
 use super::encode::{Encode, Started};
 use super::folder::RunFolder;
 use super::frame::{FrameError, FrameKey};
-use super::notes;
 use super::window::Batch;
 use super::writer::{Pending, WriteError, Writer, Written};
 use state::State;
@@ -183,6 +182,17 @@ impl Outbox {
     /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised place,
     /// or for which [`Outbox::has_room`] was asked, or that end a session come here.
     pub(crate) fn push(&self, event: &impl Encode) -> Pushed {
+        self.push_and(event, |_state| {})
+    }
+
+    /// Appends the start of a statement that was announced, which settles it.
+    pub(crate) fn push_announced(&self, started: &Started<'_>) -> Pushed {
+        self.push_and(started, |state| {
+            state.announced.remove(&started.query_id);
+        })
+    }
+
+    fn push_and(&self, event: &impl Encode, change: impl FnOnce(&mut State)) -> Pushed {
         let large = Some(event.large_bytes()).filter(|bytes| *bytes >= LARGE_RECORD_BYTES);
         if large.is_some() {
             self.flush();
@@ -192,6 +202,7 @@ impl Outbox {
             state.pending.expect_large(bytes + RECORD_OVERHEAD_BYTES);
         }
         event.put(&mut state.pending.sent);
+        change(&mut state);
         state.pending.records += 1;
         state.newest += 1;
         let pushed = Pushed {
@@ -214,17 +225,17 @@ impl Outbox {
     /// frame that says so.
     pub(crate) fn announce(&self, started: &Started<'_>) -> u64 {
         let mut state = self.state.lock();
-        notes::put_announced(&mut state.pending.notes, started);
-        state.pending.announced.push(started.query_id);
-        state.announced.insert(started.query_id, 0);
-        state.next_frame()
+        let frame = state.next_frame();
+        state.pending.notes.announce(started);
+        state.announced.insert(started.query_id, frame);
+        frame
     }
 
-    /// The record of an announced statement has begun, or it does not run.
+    /// An announced statement does not run.
     pub(crate) fn settle(&self, query_id: Uuid) {
         let mut state = self.state.lock();
         if state.announced.remove(&query_id).is_some() {
-            notes::put_settled(&mut state.pending.notes, query_id);
+            state.pending.notes.settle(query_id);
         }
     }
 

@@ -167,11 +167,11 @@ impl Recorder {
             // Another session may have made it meanwhile: start and end do not both have it.
             started.fingerprint = None;
         }
-        let pushed = self.outbox.push(&started);
+        let pushed = match announced {
+            Some(_) => self.outbox.push_announced(&started),
+            None => self.outbox.push(&started),
+        };
         self.last_started = pushed.sequence;
-        if announced.is_some() {
-            self.outbox.settle(query_id);
-        }
         // One that was announced may run already: the spool says so.
         if announced.is_none() || self.is_strict() {
             self.unwritten = Some(pushed.frame);

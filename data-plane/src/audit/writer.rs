@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use super::folder::{Place, RunFolder, Segment};
 use super::frame::{FrameError, FrameKey, HEADER_BYTES, Header};
+use super::notes::PendingNotes;
 
 /// A spool that could not be written is tried again so soon.
 const RETRY: Duration = Duration::from_millis(100);
@@ -18,22 +17,20 @@ const MAX_SCRATCH_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) sent: Vec<u8>,
-    pub(crate) notes: Vec<u8>,
+    pub(crate) notes: PendingNotes,
     pub(crate) records: u32,
     pub(crate) first_sequence: u64,
     /// A large record is among them.
     pub(crate) has_large: bool,
-    /// Statements that were announced in the notes.
-    pub(crate) announced: Vec<Uuid>,
 }
 
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
-        self.sent.is_empty() && self.notes.is_empty()
+        self.bytes() == 0
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.sent.len() + self.notes.len()
+        self.sent.len() + self.notes.as_slice().len()
     }
 
     /// A large record of at most so many bytes follows: room for it and no more.
@@ -49,7 +46,6 @@ impl Pending {
         }
         self.sent.clear();
         self.notes.clear();
-        self.announced.clear();
         self.records = 0;
         self.first_sequence = 0;
         self.has_large = false;

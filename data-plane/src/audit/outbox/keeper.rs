@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Outbox;
+use super::state::SegmentUse;
 use crate::audit::frame::FrameKey;
 use crate::audit::notes::Notes;
 use crate::audit::reader::{Found, Position};
@@ -67,30 +68,29 @@ impl Outbox {
             self.flush();
         }
         loop {
-            let Some(number) = self.state.lock().dropped.pop() else {
+            let Some(segment) = self.state.lock().dropped.pop() else {
                 return Ok(());
             };
-            if let Err(error) = self.remove_segment(number) {
-                self.state.lock().dropped.push(number);
+            if let Err(error) = self.remove_segment(&segment) {
+                self.state.lock().dropped.push(segment);
                 return Err(error);
             }
         }
     }
 
     /// Removes a segment; what it says of statements that still may run is said again first.
-    fn remove_segment(&self, number: u32) -> io::Result<()> {
+    fn remove_segment(&self, segment: &SegmentUse) -> io::Result<()> {
         let announced: HashSet<Uuid> = {
             let state = self.state.lock();
-            let here = state
-                .announced
-                .iter()
-                .filter(|(_, segment)| **segment == number);
+            let announced = state.announced.iter();
+            // In this one or one before it, which is dropped as well.
+            let here = announced.filter(|(_, frame)| **frame <= segment.last_frame);
             here.map(|(query_id, _)| *query_id).collect()
         };
-        if !announced.is_empty() && !self.announce_again(number, &announced)? {
+        if !announced.is_empty() && !self.announce_again(segment.number, &announced)? {
             return Err(ErrorKind::StorageFull.into());
         }
-        self.folder.remove_segment(number)
+        self.folder.remove_segment(segment.number)
     }
 
     fn announce_again(&self, number: u32, announced: &HashSet<Uuid>) -> io::Result<bool> {
@@ -106,9 +106,12 @@ impl Outbox {
                     continue;
                 };
                 let mut state = self.state.lock();
-                if announced.contains(&query_id) && state.announced.contains_key(&query_id) {
-                    Notes::put_again(&mut state.pending.notes, started);
-                    state.pending.announced.push(query_id);
+                let frame = state.next_frame();
+                if announced.contains(&query_id)
+                    && let Some(said_in) = state.announced.get_mut(&query_id)
+                {
+                    *said_in = frame;
+                    state.pending.notes.announce_again(started);
                 }
             }
         }

@@ -64,9 +64,9 @@ pub(super) struct State {
     piece: BytesMut,
     pub(super) segments: VecDeque<SegmentUse>,
     /// Committed, to be removed.
-    pub(super) dropped: Vec<u32>,
-    /// Statements that may run and whose record has not begun, with the segment that says so.
-    pub(super) announced: HashMap<Uuid, u32, RandomState>,
+    pub(super) dropped: Vec<SegmentUse>,
+    /// Statements that may run and whose record has not begun, with the frame that says so.
+    pub(super) announced: HashMap<Uuid, u64, RandomState>,
     pub(super) used_bytes: u64,
     pub(super) reserved_bytes: usize,
     pub(super) is_unlocked: bool,
@@ -85,6 +85,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct SegmentUse {
     pub(super) number: u32,
+    pub(super) last_frame: u64,
     pub(super) last_sequence: u64,
     pub(super) bytes: u64,
     pub(super) committed_bytes: u64,
@@ -161,6 +162,7 @@ impl State {
         if self.segments.back().map(|last| last.number) != Some(written.place.segment) {
             self.segments.push_back(SegmentUse {
                 number: written.place.segment,
+                last_frame: self.frames.1,
                 last_sequence,
                 bytes: 0,
                 committed_bytes: 0,
@@ -168,12 +170,8 @@ impl State {
         }
         if let Some(segment) = self.segments.back_mut() {
             segment.bytes += written.disk_bytes;
+            segment.last_frame = self.frames.1;
             segment.last_sequence = last_sequence;
-        }
-        for query_id in &pending.announced {
-            if let Some(segment) = self.announced.get_mut(query_id) {
-                *segment = written.place.segment;
-            }
         }
         self.spooled = last_sequence;
         if pending.records > 0 {
@@ -240,7 +238,7 @@ impl State {
         {
             if let Some(front) = segments.pop_front() {
                 *used = used.saturating_sub(front.bytes - front.committed_bytes);
-                self.dropped.push(front.number);
+                self.dropped.push(front);
             }
         }
         Ok(())

@@ -293,8 +293,8 @@ fn committed_segments_go_and_announced_statements_stay() {
     let state = outbox.state.lock();
     assert_eq!(
         state.announced.get(&started.query_id),
-        Some(&segments[0]),
-        "it was said again"
+        Some(&state.next_frame().saturating_sub(1)),
+        "the newest frame says it again"
     );
     drop(state);
     outbox.settle(started.query_id);
