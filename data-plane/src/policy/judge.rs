@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pglens_core::{AccessLevel, ErrorCode};
-use pglens_policy::{Analysis, ControlGuard, Refusal, Rules, VerdictCache};
+use pglens_policy::{Analysis, ControlGuard, LastVerdict, Refusal, Rules, VerdictCache};
 
 use super::catalogs::CatalogView;
 use super::quota::Left;
@@ -18,6 +18,7 @@ pub(crate) const MAX_RECORDED_STATEMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Decides about texts for one session.
 pub(crate) struct Judge {
     cache: VerdictCache,
+    last: LastVerdict,
     /// Of read grants.
     catalog: Option<CatalogView>,
     controls: ControlGuard,
@@ -61,6 +62,7 @@ impl Judge {
         debug_assert_eq!(catalog.is_some(), grant.access_level == AccessLevel::Read);
         Self {
             cache,
+            last: LastVerdict::default(),
             catalog,
             controls: ControlGuard {
                 block_copy: grant.block_copy,
@@ -105,7 +107,8 @@ impl Judge {
 
     fn judged(&mut self, bytes: &[u8]) -> Option<Arc<pglens_policy::Judged>> {
         if bytes.len() <= AT_ONCE_BYTES {
-            return Some(self.cache.judge(bytes, &self.rules()));
+            let rules = self.rules();
+            return Some(self.cache.judge_after(&mut self.last, bytes, &rules));
         }
         if let Some(study) = &self.study
             && study.is_of(bytes)

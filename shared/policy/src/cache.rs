@@ -53,6 +53,27 @@ pub struct VerdictCache {
     judged: Cache<Key, Arc<Judged>, RandomState>,
 }
 
+/// The verdict that a session had last. Many send the same text again, or one that differs in constants: comparing the
+/// two costs less than looking it up.
+#[derive(Debug, Default)]
+pub struct LastVerdict {
+    /// With the number of the rules.
+    kept: Option<(u64, Arc<Judged>)>,
+}
+
+impl LastVerdict {
+    fn on(&self, number: u64, text: &[u8]) -> Option<Arc<Judged>> {
+        let (by, judged) = self.kept.as_ref()?;
+        (*by == number && judged.text.as_bytes() == text).then(|| Arc::clone(judged))
+    }
+
+    fn keep(&mut self, number: u64, text: &[u8], judged: &Arc<Judged>) {
+        // What is recorded of bytes that are no text is another text.
+        let is_same = judged.text.as_bytes() == text;
+        self.kept = is_same.then(|| (number, Arc::clone(judged)));
+    }
+}
+
 /// The number of the rules, and the text.
 #[derive(PartialEq, Eq, Hash)]
 struct Key(u64, Box<[u8]>);
@@ -136,8 +157,22 @@ impl VerdictCache {
     /// The verdict on the text of a message, made now if it is not kept.
     #[must_use]
     pub fn judge(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
-        let by_shape = by_shape(text, |shape| Some(self.judge_as_it_is(shape, rules)));
-        by_shape.unwrap_or_else(|| self.judge_as_it_is(text, rules))
+        self.judge_after(&mut LastVerdict::default(), text, rules)
+    }
+
+    /// The same, with a look at the `last` verdict of the session before.
+    #[must_use]
+    pub fn judge_after(&self, last: &mut LastVerdict, text: &[u8], rules: &Rules) -> Arc<Judged> {
+        let number = rules.number();
+        let mut judge = |text: &[u8]| {
+            last.on(number, text).unwrap_or_else(|| {
+                let judged = self.judge_as_it_is(text, rules);
+                last.keep(number, text, &judged);
+                judged
+            })
+        };
+        let by_shape = by_shape(text, |shape| Some(judge(shape)));
+        by_shape.unwrap_or_else(|| judge(text))
     }
 
     /// The verdict on the text of a message if it needs no parser: it is kept, or that of another text of its shape is.
@@ -271,6 +306,28 @@ mod tests {
         }
         cache.judged.run_pending_tasks();
         assert_eq!(cache.len(), 2, "with rules and without");
+    }
+
+    #[test]
+    fn the_last_verdict_serves_its_own_text_and_rules_only() {
+        let (cache, mut last) = (VerdictCache::new(), LastVerdict::default());
+        let mut is_kept = |text: &str, rules: &Rules| {
+            let judged = cache.judge_after(&mut last, text.as_bytes(), rules);
+            assert_eq!(&*judged.text, text);
+            let kept = last.kept.as_ref().unwrap();
+            assert_eq!(kept.1.verdict.is_ok(), judged.verdict.is_ok());
+            Arc::clone(&kept.1)
+        };
+        let reads = reads();
+        let first = is_kept("DELETE FROM t WHERE a = 1", &writes());
+        let again = is_kept("DELETE FROM t WHERE a = 22", &writes());
+        assert!(first.verdict.is_ok() && Arc::ptr_eq(&first, &again));
+        let refused = is_kept("DELETE FROM t WHERE a = 1", &reads);
+        assert!(refused.verdict.is_err(), "by other rules");
+        let other = is_kept("DELETE FROM t WHERE b = 1", &writes());
+        assert!(!Arc::ptr_eq(&first, &other));
+        let _ = cache.judge_after(&mut last, b"SELECT '\xff'", &reads);
+        assert!(last.kept.is_none(), "as text it may be allowed");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod shape;
 pub mod startup;
 
 pub use analysis::{Analysis, Statement, analyze};
-pub use cache::{Judged, Rules, VerdictCache};
+pub use cache::{Judged, LastVerdict, Rules, VerdictCache};
 pub use catalog::{
     AllowedFunctions, Builder as CatalogBuilder, Catalog, FETCH as CATALOG_QUERY, InvalidFunction,
     InvalidRow,
