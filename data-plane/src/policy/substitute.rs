@@ -25,18 +25,22 @@ pub(crate) fn is_show_grant(text: &[u8]) -> bool {
     if text.len() > MAX_TEXT_BYTES {
         return false;
     }
-    let Ok(text) = std::str::from_utf8(text) else {
+    let is_around = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
+    let begin = text.iter().position(|byte| !is_around(byte));
+    let end = text.iter().rposition(|byte| !is_around(byte));
+    let (Some(begin), Some(end)) = (begin, end) else {
         return false;
     };
+    let text = text.get(begin..=end).unwrap_or_default();
     let mut words = text
-        .trim_matches(|c: char| c.is_ascii_whitespace() || c == ';')
-        .split_ascii_whitespace();
-    let mut is_next = |word| {
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let mut is_next = |word: &[u8]| {
         words
             .next()
-            .is_some_and(|next: &str| next.eq_ignore_ascii_case(word))
+            .is_some_and(|next| next.eq_ignore_ascii_case(word))
     };
-    is_next("show") && is_next("pglens.grant") && words.next().is_none()
+    is_next(b"show") && is_next(b"pglens.grant") && words.next().is_none()
 }
 
 /// A SELECT of one row of constants. Types and nothing else are named, all of them PostgreSQL's own wherever

@@ -164,6 +164,9 @@ impl VerdictCache {
     #[must_use]
     pub fn judge_after(&self, last: &mut LastVerdict, text: &[u8], rules: &Rules) -> Arc<Judged> {
         let number = rules.number();
+        if let Some(judged) = last.on(number, text) {
+            return judged;
+        }
         let mut judge = |text: &[u8]| {
             last.on(number, text).unwrap_or_else(|| {
                 let judged = self.judge_as_it_is(text, rules);
