@@ -227,10 +227,11 @@ mod tests {
     fn one_that_is_closed_does_not_keep_the_others_from_theirs() {
         for sender in senders() {
             let [(before, hears_before), (after, hears_after)] = std::array::from_fn(|_| pair());
-            for closed_first in [true, false] {
+            // One that the system does not know, and one that cannot be.
+            for (closed, closed_first) in [(RawFd::MAX, true), (RawFd::MAX, false), (-1, true)] {
                 let mut runs = vec![
                     Run::new(before.as_raw_fd(), b"before"),
-                    Run::new(-1, b"nobody"),
+                    Run::new(closed, b"nobody"),
                     Run::new(after.as_raw_fd(), b"after"),
                 ];
                 if closed_first {

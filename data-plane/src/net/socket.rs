@@ -22,6 +22,8 @@ pub(crate) struct Socket {
     unsent: Vec<u8>,
     /// What is written is added to what is unsent.
     is_keeping: bool,
+    /// What is unsent must not go out.
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,7 @@ impl From<TcpStream> for Socket {
             state: State::Watched(stream),
             unsent: Vec::new(),
             is_keeping: false,
+            is_held: false,
         }
     }
 }
@@ -51,6 +54,11 @@ impl Socket {
     /// What goes out before anything else that is written or flushed.
     pub(crate) fn unsent(&mut self) -> &mut Vec<u8> {
         &mut self.unsent
+    }
+
+    /// Whether what is unsent has to wait, and all that is written behind it. Nobody is woken when it has not any more.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -67,6 +75,9 @@ impl Socket {
 
     fn poll_send_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
+            if self.is_held {
+                return Poll::Pending;
+            }
             let unsent = std::mem::take(&mut self.unsent);
             let polled = self.watched().map(|stream| stream.poll_write(cx, &unsent));
             self.unsent = unsent;

@@ -61,6 +61,11 @@ impl Stream {
         self.socket().unsent()
     }
 
+    /// See [`Socket::hold`].
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.socket().hold(is_held);
+    }
+
     pub(crate) fn has_unsent(&self) -> bool {
         self.socket_ref().has_unsent()
     }
@@ -229,6 +234,26 @@ pub(crate) mod tests {
         let mut last = Vec::new();
         peer.read_to_end(&mut last).await.unwrap();
         assert_eq!(last, b"last");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_does_not_go_out_with_what_is_written_by_others() {
+        let (mut stream, mut peer) = tls_pair().await;
+        seal(&mut stream, b"held, ").await;
+        stream.hold(true);
+        let waits = poll_fn(|cx| {
+            let written = Pin::new(&mut stream).poll_write(cx, b"written");
+            let flushed = Pin::new(&mut stream).poll_flush(cx);
+            Poll::Ready((written.is_ready(), flushed.is_pending()))
+        });
+        assert_eq!(waits.await, (true, true), "TLS has taken it");
+        let nothing = peer.get_ref().0.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        stream.hold(false);
+        stream.flush().await.unwrap();
+        let mut heard = [0; 13];
+        peer.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"held, written");
     }
 
     #[tokio::test]

@@ -46,8 +46,9 @@ pub(crate) async fn run(relay: Relay, ending: &Ending, cancel_key: &CancelKey) {
         ..
     } = relay;
     // What was admitted may only run when its record is written.
-    if !engine.is_recorded() {
-        target.forget();
+    match engine.is_recorded() {
+        true => target.release(),
+        false => target.forget(),
     }
     let must_cancel = engine.must_cancel(ending);
     let is_between = engine.is_between_target_messages();

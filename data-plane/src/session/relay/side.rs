@@ -103,6 +103,8 @@ impl Side {
         }
         self.needs_flush = true;
         self.is_deaf = stream.seal(cx, bytes).is_err();
+        // TLS writes by itself as well: an alert about what was read, for one.
+        stream.hold(frame.is_some());
         self.output.wrote_all(rest);
         self.seat.leave(stream.unsent(), socket, frame, cx.waker())
     }
@@ -147,8 +149,14 @@ impl Side {
         !self.is_deaf
     }
 
-    /// Writes what waits. Ready once nothing does; `rest` bytes of its last message are to come.
+    /// What was let through is written in the record: it may go out.
+    pub(crate) fn release(&mut self) {
+        self.connection.stream.hold(false);
+    }
+
+    /// Writes what waits, all of which may go out. Ready once nothing does; `rest` bytes of its last message are to come.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<()>> {
+        self.release();
         while !self.output.is_empty() {
             if self.is_deaf {
                 self.output.wrote_all(rest);
