@@ -2,32 +2,25 @@
 //!
 //! A folder belongs to the process that holds the lock on its file `lock`; the kernel gives the lock back when the
 //! process is gone, however it went. Folders without a living process are what a replay finds.
-//!
-//! The file of a segment that is no longer needed becomes the next one. What it held stays behind what is written over it,
-//! and opens as nothing: frames are bound to the number of their segment.
+
+mod spare;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use parking_lot::Mutex;
 use pglens_core::RunId;
 use uuid::Uuid;
+
+use spare::Spare;
 
 const LOCK: &str = "lock";
 /// The boot of the machine that wrote the folder: after another one, what the kernel had not written is lost.
 const BOOT: &str = "boot";
 const SEGMENT_SUFFIX: &str = ".segment";
-/// A file that waits to become a segment again.
-const SPARE: &str = "spare";
-/// For so long its pages are most likely in memory. Those that are not would be read before they are written over.
-const SPARE_FOR: Duration = Duration::from_secs(10);
-/// Of the block count of a file (stat(2)).
-const BLOCK_BYTES: u64 = 512;
 /// Folders that are being made, and such that were given up; neither has the name of a run.
 const NEW_PREFIX: &str = ".new-";
 const DAMAGED_PREFIX: &str = "damaged-";
@@ -43,14 +36,7 @@ pub(crate) struct RunFolder {
     pub(crate) run_id: RunId,
     /// Holds the lock while it is open.
     _lock: File,
-    spare: Mutex<Option<Spare>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Spare {
-    since: Instant,
-    /// Of the disk that it takes, with what is set aside for it.
-    bytes: u64,
+    spare: Spare,
 }
 
 /// Where a frame begins.
@@ -84,10 +70,10 @@ impl RunFolder {
             let path = parent.join(run_id.to_string());
             fs::rename(&new, &path)?;
             Ok(Self {
+                spare: Spare::below(&path),
                 path,
                 run_id,
                 _lock: lock,
-                spare: Mutex::default(),
             })
         };
         made().inspect_err(|_| _ = fs::remove_dir_all(&new))
@@ -132,11 +118,11 @@ impl RunFolder {
             Ok(there) => there.ino() == lock.metadata()?.ino(),
             Err(_gone) => false,
         };
-        Ok(is_there.then_some(Self {
+        Ok(is_there.then(|| Self {
+            spare: Spare::below(&path),
             path,
             run_id,
             _lock: lock,
-            spare: Mutex::default(),
         }))
     }
 
@@ -148,7 +134,7 @@ impl RunFolder {
     /// Makes a segment, with `bytes` of the disk set aside for it where the file system can do that.
     pub(crate) fn create_segment(&self, number: u32, bytes: u64) -> io::Result<Segment> {
         let path = self.segment_path(number);
-        let file = match self.take_spare(&path, bytes) {
+        let file = match self.spare.take(&path, bytes) {
             Some(file) => file,
             None => create_file(&path)?,
         };
@@ -167,35 +153,9 @@ impl RunFolder {
         Ok(Segment { number, file })
     }
 
-    /// The spare file under another name, unless it is old or much too large; then it goes. If the disk is at fault, that
-    /// shows again when a new file is made.
-    fn take_spare(&self, path: &Path, bytes: u64) -> Option<File> {
-        let spare = self.spare.lock().take()?;
-        let at = self.path.join(SPARE);
-        if spare.bytes >= bytes.saturating_mul(2) || spare.since.elapsed() > SPARE_FOR {
-            _ = fs::remove_file(at);
-            return None;
-        }
-        let file = OpenOptions::new().read(true).write(true).open(&at).ok()?;
-        fs::rename(at, path).ok()?;
-        Some(file)
-    }
-
     /// Gives up a segment. Its file is kept for a next one, unless another is.
     pub(crate) fn remove_segment(&self, number: u32) -> io::Result<()> {
-        let path = self.segment_path(number);
-        let mut spare = self.spare.lock();
-        if spare.is_some() {
-            drop(spare);
-            return fs::remove_file(path);
-        }
-        let bytes = fs::metadata(&path)?.blocks() * BLOCK_BYTES;
-        fs::rename(path, self.path.join(SPARE))?;
-        *spare = Some(Spare {
-            since: Instant::now(),
-            bytes,
-        });
-        Ok(())
+        self.spare.keep(&self.segment_path(number))
     }
 
     /// The numbers of the segments that are there, in order.
@@ -319,69 +279,5 @@ mod tests {
         let aside = folder.set_aside().unwrap();
         assert!(aside.exists());
         assert!(RunFolder::abandoned(parent.path()).unwrap().is_empty());
-    }
-
-    const SEGMENT: u64 = 64 * 1024;
-
-    /// A folder that was given up a segment, and the inode of its file.
-    fn with_spare(parent: &Path) -> (RunFolder, u64) {
-        let folder = RunFolder::create(parent, RunId(Uuid::from_u128(1))).unwrap();
-        let segment = folder.create_segment(1, SEGMENT).unwrap();
-        let inode = segment.file.metadata().unwrap().ino();
-        folder.remove_segment(1).unwrap();
-        (folder, inode)
-    }
-
-    fn files(folder: &RunFolder) -> usize {
-        let beside = [LOCK, BOOT].len();
-        fs::read_dir(&folder.path).unwrap().count() - beside
-    }
-
-    #[test]
-    fn the_file_of_a_segment_becomes_the_next_one_and_there_is_never_more_than_one_to_spare() {
-        let parent = tempfile::tempdir().unwrap();
-        let (folder, inode) = with_spare(parent.path());
-        for number in 2..10 {
-            let segment = folder.create_segment(number, SEGMENT).unwrap();
-            assert_eq!(segment.file.metadata().unwrap().ino(), inode);
-            assert_eq!(folder.segments().unwrap(), [number]);
-            folder.remove_segment(number).unwrap();
-            assert_eq!(files(&folder), 1);
-        }
-        for number in 10..13 {
-            folder.create_segment(number, SEGMENT).unwrap();
-        }
-        assert_eq!(files(&folder), 3, "the spare one is among them");
-        for number in 10..13 {
-            folder.remove_segment(number).unwrap();
-        }
-        assert_eq!(files(&folder), 1);
-    }
-
-    #[test]
-    fn without_the_file_that_was_to_spare_a_new_one_is_made() {
-        let parent = tempfile::tempdir().unwrap();
-        let (folder, _inode) = with_spare(parent.path());
-        fs::remove_file(folder.path.join(SPARE)).unwrap();
-        folder.create_segment(2, SEGMENT).unwrap();
-        assert_eq!(folder.segments().unwrap(), [2]);
-    }
-
-    #[test]
-    fn a_spare_file_that_is_old_or_too_large_goes_and_one_that_is_too_small_grows() {
-        let parent = tempfile::tempdir().unwrap();
-        let (folder, _inode) = with_spare(parent.path());
-        let old = Instant::now().checked_sub(SPARE_FOR * 2).unwrap();
-        folder.spare.lock().as_mut().unwrap().since = old;
-        folder.create_segment(2, SEGMENT).unwrap();
-        assert_eq!(files(&folder), 1);
-        for (number, bytes) in [(3, SEGMENT * 4), (4, SEGMENT)] {
-            folder.remove_segment(number - 1).unwrap();
-            assert_eq!(files(&folder), 1);
-            let segment = folder.create_segment(number, bytes).unwrap();
-            let blocks = segment.file.metadata().unwrap().blocks();
-            assert!((bytes..bytes * 2).contains(&(blocks * BLOCK_BYTES)));
-            assert_eq!(files(&folder), 1);
-        }
     }
 }
