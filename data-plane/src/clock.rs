@@ -10,20 +10,23 @@ static PROCESS_BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
+    /// The same as [`process_us`] counts it.
+    pub(crate) process_us: u64,
     pub(crate) unix_us: i64,
 }
 
 impl Now {
     pub(crate) fn read() -> Self {
+        let instant = Instant::now();
         Self {
-            instant: Instant::now(),
+            instant,
+            process_us: process_us(instant),
             unix_us: unix_us(),
         }
     }
 
     pub(crate) fn micros_since(self, begun: Self) -> u64 {
-        let passed = self.instant.saturating_duration_since(begun.instant);
-        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
+        self.process_us.saturating_sub(begun.process_us)
     }
 }
 

@@ -23,12 +23,11 @@ pub(super) fn query_id(now: Now) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn at(unix_us: i64) -> Now {
         Now {
-            instant: Instant::now(),
             unix_us,
+            ..Now::read()
         }
     }
 

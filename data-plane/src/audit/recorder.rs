@@ -38,7 +38,7 @@ struct Running {
     owes_fingerprint: bool,
     /// The result at hand is that of a COPY, whose rows the command tag counts.
     copies: bool,
-    place: Promised,
+    place: Box<Promised>,
 }
 
 impl Running {
@@ -111,14 +111,14 @@ impl Recorder {
     }
 
     /// Asks for a place for the record of a statement; `None` while there is none.
-    pub(crate) fn promise(&self, facts: StatementFacts) -> Option<Promised> {
+    pub(crate) fn promise(&self, facts: StatementFacts) -> Option<Box<Promised>> {
         let bytes = facts.record_bytes() + PROMISED_ROW_BYTES;
         let place = self.outbox.try_reserve(bytes)?;
-        Some(Promised {
+        Some(Box::new(Promised {
             facts,
             place,
             announced: None,
-        })
+        }))
     }
 
     /// Notes that a statement may run from when it is forwarded on, though its record begins later.
@@ -154,7 +154,7 @@ impl Recorder {
     }
 
     /// Begins the record of the statement that the target turns to now.
-    pub(crate) fn start(&mut self, mut place: Promised, columns: Columns, now: Now) {
+    pub(crate) fn start(&mut self, mut place: Box<Promised>, columns: Columns, now: Now) {
         self.flush_end();
         self.totals.statements += 1;
         self.totals.bytes_in += place.facts.bytes_in;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pglens_runtime::Chain;
 
-use crate::clock::{process_instant, process_us};
+use crate::clock::{Now, process_instant};
 use crate::metrics::CancelOutcome;
 use crate::upstream::CancelKey;
 
@@ -25,10 +25,10 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// A statement is on its way to the target.
-    pub(crate) fn begin(&self, now: Instant) {
+    pub(crate) fn begin(&self, now: Now) {
         // One that waits behind another begins when the target turns to it.
         let (idle, began) = match self.began_us.load(Ordering::Relaxed) {
-            0 => (0, process_us(now)),
+            0 => (0, now.process_us),
             _busy => return,
         };
         let order = (Ordering::SeqCst, Ordering::Relaxed);
@@ -38,8 +38,8 @@ impl Activity {
     }
 
     /// The target has turned to the next statement.
-    pub(crate) fn turn(&self, now: Instant) {
-        self.began_us.store(process_us(now), Ordering::SeqCst);
+    pub(crate) fn turn(&self, now: Now) {
+        self.began_us.store(now.process_us, Ordering::SeqCst);
     }
 
     /// The target has answered everything.

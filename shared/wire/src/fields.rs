@@ -68,10 +68,7 @@ impl<'a> Fields<'a> {
 
     /// A text up to its NUL, which is taken as well.
     pub(crate) fn cstr(&mut self) -> Result<&'a [u8], MalformedMessage> {
-        let end = self
-            .rest
-            .iter()
-            .position(|byte| *byte == 0)
+        let end = memchr::memchr(0, self.rest)
             .ok_or_else(|| self.malformed("a text has no terminator"))?;
         let text = self.bytes(end)?;
         self.bytes(1)?;

@@ -58,7 +58,7 @@ impl Recorder {
     }
 
     /// Records a statement that the target finished with, or never saw, as one event.
-    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
+    pub(crate) fn start_and_end(&mut self, place: Box<Promised>, outcome: Outcome<'_>, now: Now) {
         self.start(place, Columns::default(), now);
         self.end(outcome, now);
     }

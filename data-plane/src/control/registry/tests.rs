@@ -1,6 +1,7 @@
 //! Tests of the registry.
 
 use super::*;
+use crate::clock::{Now, process_us};
 use uuid::Uuid;
 
 fn id(number: u128) -> SessionId {
@@ -17,6 +18,14 @@ fn revoked() -> Termination {
         message: "revoked".to_owned(),
         detail: String::new(),
         hint: String::new(),
+    }
+}
+
+fn at(instant: Instant) -> Now {
+    Now {
+        instant,
+        process_us: process_us(instant),
+        unix_us: 0,
     }
 }
 
@@ -63,7 +72,7 @@ fn only_the_right_key_of_a_busy_session_cancels() {
     let cancel = |process_id, secret: &[u8]| registry.begin_cancel(process_id, secret, asked_at);
     assert!(matches!(cancel(77, &[1, 2, 3, 4]), CancelTarget::Idle));
     assert!(!activity.is_being_cancelled());
-    activity.begin(began);
+    activity.begin(at(began));
     for (process_id, secret) in [
         (77, &[1, 2, 3, 5][..]),
         (77, &[1, 2, 3]),
@@ -91,7 +100,7 @@ fn a_session_has_so_many_cancels_under_way_and_gets_more_when_one_has_ended() {
     let registry = Arc::new(registry());
     let (registration, _messages) = session(&registry);
     let began = Instant::now();
-    registration.activity().begin(began);
+    registration.activity().begin(at(began));
     let asked_at = began + Duration::from_secs(1);
     let cancel = || registry.begin_cancel(77, &[1, 2, 3, 4], asked_at);
     let mut under_way: Vec<_> = (0..4).map(|_| cancel()).collect();
@@ -112,15 +121,15 @@ fn what_began_after_the_cancel_was_asked_for_is_not_meant() {
     let asked_at = Instant::now() + Duration::from_secs(60);
     let cancel = || registry.begin_cancel(77, &[1, 2, 3, 4], asked_at);
     let second = Duration::from_secs(1);
-    activity.begin(asked_at - second);
+    activity.begin(at(asked_at - second));
     assert!(matches!(cancel(), CancelTarget::Running(_)));
     // One that was sent behind it does not begin yet; then the target turns to it.
-    activity.begin(asked_at + second);
+    activity.begin(at(asked_at + second));
     assert!(matches!(cancel(), CancelTarget::Running(_)));
-    activity.turn(asked_at + second);
+    activity.turn(at(asked_at + second));
     assert!(matches!(cancel(), CancelTarget::TooLate));
     activity.rest();
-    activity.begin(asked_at + second);
+    activity.begin(at(asked_at + second));
     assert!(matches!(cancel(), CancelTarget::TooLate));
     assert!(!activity.is_being_cancelled());
 }
@@ -130,7 +139,7 @@ fn a_cancel_from_another_proxy_is_judged_by_the_common_clock() {
     let registry = Arc::new(registry());
     let (registration, _messages) = session(&registry);
     let began = Instant::now() + Duration::from_secs(60);
-    registration.activity().begin(began);
+    registration.activity().begin(at(began));
     let clock = StorageClock::default();
     let cancel = |key: &[u8], asked_at_unix_us| {
         let cancel = v1::Cancel {

@@ -20,7 +20,7 @@ impl Engine {
         match self.exchange.statement_at_work() {
             Some(Expected::Query(query)) if query.refused.is_none() => {
                 if let Some(place) = query.statements.pop() {
-                    self.activity.turn(now.instant);
+                    self.activity.turn(now);
                     self.recorder.start(place, Columns::default(), now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }
@@ -28,7 +28,7 @@ impl Engine {
             Some(Expected::Execute(reply) | Expected::FunctionCall(reply)) => {
                 if let Some(place) = reply.place.take() {
                     let columns = reply.columns();
-                    self.activity.turn(now.instant);
+                    self.activity.turn(now);
                     self.recorder.start(place, columns, now);
                     self.begun = (self.begun.0 + 1, Some(now.instant));
                 }

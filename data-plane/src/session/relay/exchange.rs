@@ -21,7 +21,7 @@ use crate::session::report::ClientError;
 const MAX_EXPECTED: usize = 1024;
 
 /// Places of the statements of one message, hardly ever more than one.
-pub(crate) type Places = SmallVec<[Promised; 1]>;
+pub(crate) type Places = SmallVec<[Box<Promised>; 1]>;
 
 /// A message for which the target was given a substitute that it must reject.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Refused {
     pub(crate) error: ClientError,
     pub(crate) rule: &'static str,
     /// Place for the record; absent when there was none to be had.
-    pub(crate) place: Option<Promised>,
+    pub(crate) place: Option<Box<Promised>>,
 }
 
 impl Refused {
@@ -67,7 +67,7 @@ impl QueryReply {
 #[derive(Debug)]
 pub(crate) struct StatementReply {
     /// Until the record of it has begun.
-    pub(crate) place: Option<Promised>,
+    pub(crate) place: Option<Box<Promised>>,
     /// What is executed; its columns may be described only after the Execute was sent.
     pub(crate) portal: Option<Arc<Portal>>,
     pub(crate) refused: Option<Box<Refused>>,
@@ -154,7 +154,7 @@ impl Expected {
             Self::Query(query) => query.unused_statements(),
             Self::Execute(reply) | Self::FunctionCall(reply) => {
                 let is_paid = |place: &Promised| place.kind() != SHOW_GRANT;
-                u64::from(reply.place.as_ref().is_some_and(is_paid))
+                u64::from(reply.place.as_deref().is_some_and(is_paid))
             }
             _ => 0,
         }

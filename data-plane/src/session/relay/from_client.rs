@@ -162,7 +162,7 @@ impl Engine {
             Some(wait) => Ok(Step::Wait(wait)),
             None => {
                 self.judge.forget_study();
-                self.activity.begin(now.instant);
+                self.activity.begin(now);
                 if runs {
                     self.activate(now);
                     self.announce(now);

@@ -244,7 +244,10 @@ impl Engine {
             Some(Expected::Query(query)) if query.open_ended => {
                 query.outcome = Some(Box::new(outcome.into_owned()));
             }
-            Some(Expected::Query(_)) => self.recorder.end(outcome, now),
+            Some(Expected::Query(_)) => {
+                self.recorder.end(outcome, now);
+                self.activate(now);
+            }
             Some(Expected::Execute(_)) => {
                 self.recorder.end(outcome, now);
                 self.pop(now);
@@ -258,7 +261,6 @@ impl Engine {
         if let Some(text) = text.flatten() {
             sql_names::follow(&mut self.exchange.statements, command_tag, &text);
         }
-        self.activate(now);
         Ok(Reply::Forward)
     }
 

@@ -101,7 +101,7 @@ impl Engine {
             behind: Vec::new(),
             is_malformed: false,
         }));
-        self.activity.begin(now.instant);
+        self.activity.begin(now);
         self.client_rest = Rest::Bind;
         let taken = self.client.take_frame(header, chunk.len());
         out.pass(taken);
@@ -125,7 +125,7 @@ impl Engine {
             Admission::Forward(_) => Step::Wait(Wait::Room),
             Admission::Refuse(refused) => {
                 self.substitute(tag::BIND, head.portal, refused, out);
-                self.activity.begin(now.instant);
+                self.activity.begin(now);
                 self.take_client(header, chunk, Rest::Drop, out)
             }
         }

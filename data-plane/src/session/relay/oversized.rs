@@ -49,7 +49,7 @@ impl Engine {
             Admission::Forward(_) => return Err(Ending::client_message_type(header.tag())),
         };
         self.substitute(header.tag(), name, refused, out);
-        self.activity.begin(now.instant);
+        self.activity.begin(now);
         Ok(self.take_client(header, chunk, Rest::Drop, out))
     }
 

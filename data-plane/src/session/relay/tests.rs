@@ -1,7 +1,6 @@
 //! The engine driven by byte scripts: what goes on to either side, and what is recorded.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use pglens_core::{AccessLevel, AuditLevel, GrantId, SessionId};
 use pglens_policy::VerdictCache;
@@ -96,8 +95,8 @@ impl Setup {
             ..Default::default()
         };
         let now = Now {
-            instant: Instant::now(),
             unix_us: 1_000_000,
+            ..Now::read()
         };
         let max = (self.queries, self.bytes);
         let quota = Quota::shared(session_id.to_wire(), grant.id, max, &slice, now.instant);
