@@ -4,10 +4,12 @@ use std::time::SystemTime;
 
 use pglens_rpc::v1;
 use pglens_testkit::{DEADLINE, eventually};
-
+use pglens_wire::backend::tag;
+use pglens_wire::frontend;
 use tokio_postgres::types::ToSql;
 
 use crate::harness::{Stack, db_error};
+use crate::raw::dial;
 
 async fn stack() -> Stack {
     let stack = Stack::start().await;
@@ -150,5 +152,33 @@ async fn statements_run_when_their_start_is_durable_and_the_spool_keeps_what_is_
     client.simple_query("select 'stored'").await.unwrap();
     let statements = stack.control.ended_statements(21).await;
     assert_eq!(statements.len(), 21);
+    stack.stop().await;
+}
+
+/// PostgreSQL reads it and hangs up. Here it must wait until the COPY has ended, which waits for data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_in_the_middle_of_a_copy_ends_the_copy() {
+    let stack = stack().await;
+    let mut raw = dial(&stack).await;
+    raw.log_in(0, &[]).await;
+    let mut sent = Vec::new();
+    frontend::put_query(&mut sent, "create temp table t (n int)");
+    frontend::put_query(&mut sent, "copy t from stdin");
+    raw.send(&sent).await;
+    while raw.frame().await.0 != tag::COPY_IN_RESPONSE {}
+    sent.clear();
+    frontend::put_query(&mut sent, "select 'behind'");
+    raw.send(&sent).await;
+    let mut tags = String::new();
+    while tags.matches('Z').count() < 2 {
+        tags.push(char::from(raw.frame().await.0));
+    }
+    assert_eq!(tags, "EZTDCZ");
+    let statements = stack.control.ended_statements(3).await;
+    let outcomes: Vec<_> = statements
+        .iter()
+        .map(|s| s.end().sqlstate.as_str())
+        .collect();
+    assert_eq!(outcomes, ["", "57014", ""]);
     stack.stop().await;
 }

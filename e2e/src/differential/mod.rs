@@ -2,7 +2,7 @@
 //! server answered must be the same but for the fields that [`normal`] lists.
 //!
 //! `script` reads sessions, `encode` turns their steps into messages, `peer` plays them over a raw socket, `normal`
-//! makes answers comparable, `outcome` tells from the answers what must have been recorded.
+//! makes answers comparable, `random` makes sessions up, `outcome` tells from the answers what must have been recorded.
 
 pub mod compare;
 pub mod encode;
@@ -11,6 +11,7 @@ pub mod login;
 pub mod normal;
 pub mod outcome;
 pub mod peer;
+pub mod random;
 pub mod script;
 
 pub use compare::difference;

@@ -2,6 +2,8 @@
 //! byte for byte but for the fields listed in `pglens_e2e::differential::normal`, and the record holds what the answers
 //! tell was executed.
 
+mod random;
+
 use std::path::Path;
 
 use pglens_e2e::differential::script::{Errors, parse};
@@ -58,18 +60,7 @@ async fn check(grant: &GrantSpec, mut pace: impl FnMut(&Session) -> Option<Pace>
     let stack = Stack::start(StackOptions::default()).await;
     let place = stack.place().await;
     place.target.execute(SAMPLE).await;
-    let sample_end = place
-        .target
-        .value("select max(oid)::int8 + 1 from pg_class")
-        .await;
-    let played_by = Players {
-        place: &place,
-        player: place.granted("player", grant).await.0,
-        // Whoever does not get past the login may have a connection on record or not.
-        outsider: place.granted("outsider", grant).await.0,
-        is_reader: grant.access_level == "read",
-        sample_end: sample_end.parse().unwrap(),
-    };
+    let played_by = Players::of(&place, grant).await;
     let (mut played, mut told, mut differing) = (0, Vec::new(), Vec::new());
     for session in corpus() {
         let Some(pace) = pace(&session) else { continue };
@@ -106,7 +97,20 @@ struct Players<'a> {
     sample_end: u32,
 }
 
-impl Players<'_> {
+impl<'a> Players<'a> {
+    /// At a target with the sample in it.
+    async fn of(place: &'a Place, grant: &GrantSpec) -> Self {
+        let last_oid = "select max(oid)::int8 + 1 from pg_class";
+        Self {
+            place,
+            player: place.granted("player", grant).await.0,
+            // Whoever does not get past the login may have a connection on record or not.
+            outsider: place.granted("outsider", grant).await.0,
+            is_reader: grant.access_level == "read",
+            sample_end: place.target.value(last_oid).await.parse().unwrap(),
+        }
+    }
+
     /// What the record must hold of it, if it got past the login.
     async fn check(&self, session: &Session, pace: Pace) -> Result<Option<Vec<Outcome>>, String> {
         let (place, mut at_target) = (self.place, session.clone());
@@ -202,7 +206,7 @@ fn corpus() -> Vec<Session> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "session"))
         .collect();
     files.sort();
-    let wanted = filter();
+    let wanted = set_by_hand(FILTER);
     let mut sessions = Vec::new();
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy();
@@ -217,6 +221,6 @@ fn corpus() -> Vec<Session> {
     clippy::disallowed_methods,
     reason = "a wish of who runs the tests, not a setting of ours"
 )]
-fn filter() -> String {
-    std::env::var(FILTER).unwrap_or_default()
+fn set_by_hand(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
 }

@@ -99,6 +99,15 @@ impl Engine {
         self.take_client(header, chunk, Rest::Forward, out)
     }
 
+    /// The client sends something else in the middle of a COPY, and that must wait until the COPY has ended: it would wait for
+    /// ever. If it has failed already, the target ignores this.
+    pub(super) fn give_up_copy(&mut self, out: &mut Passage<'_>) {
+        if self.copy_in != CopyIn::No {
+            self.copy_in = CopyIn::No;
+            frontend::put_copy_fail(out.put(), "another message came before its end");
+        }
+    }
+
     /// COPY data while no COPY is known to run: either it is about to, or it has failed and the target ignores the rest.
     fn stray_copy(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
         if self.exchange.may_become_copy() {

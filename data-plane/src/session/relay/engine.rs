@@ -168,6 +168,12 @@ impl Engine {
         self.exchange.is_empty()
     }
 
+    /// Whether the target has nothing more to say of what it was sent. Where that cannot be known, it says so by hanging up
+    /// when it is told goodbye.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_idle() && !self.exchange.has_swallowed_syncs()
+    }
+
     /// Whether a message of ours may be put in front of the target's next one.
     pub(crate) fn is_between_target_messages(&self) -> bool {
         self.target.is_at_boundary()

@@ -263,17 +263,22 @@ impl Exchange {
         }
     }
 
-    /// COPY FROM STDIN began: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).
+    /// COPY FROM STDIN began, the head: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).
+    /// Behind any other message it has failed, or the connection ends with it.
     pub(crate) fn swallow_syncs(&mut self) {
-        let before = self.queue.len();
-        self.queue
-            .retain(|expected| !matches!(expected, Expected::Sync));
-        let swallowed = before - self.queue.len();
-        self.swallowed_syncs += u32::try_from(swallowed).unwrap_or(u32::MAX);
+        while matches!(self.queue.get(1), Some(Expected::Sync)) {
+            self.queue.remove(1);
+            self.swallow_sync();
+        }
     }
 
     pub(crate) fn swallow_sync(&mut self) {
         self.swallowed_syncs = self.swallowed_syncs.saturating_add(1);
+    }
+
+    /// Whether the target may say that it is ready though nothing waits for that.
+    pub(crate) fn has_swallowed_syncs(&self) -> bool {
+        self.swallowed_syncs > 0
     }
 
     /// COPY FROM STDIN ended well: what it swallowed is gone for good.

@@ -8,7 +8,7 @@ use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Parse, Query, tag
 use smallvec::smallvec;
 
 use super::ending::Ending;
-use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
+use super::engine::{Admission, CopyIn, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
 use super::facts;
 use super::large_bind::LARGE_BIND_BYTES;
@@ -96,7 +96,7 @@ impl Engine {
             return Err(Ending::client_message_type(header.tag()));
         }
         if header.tag() == tag::TERMINATE {
-            if self.exchange.is_empty() {
+            if self.is_answered() {
                 return Err(Ending::client_terminated());
             }
             // As with PostgreSQL: what was sent before is answered.
@@ -139,6 +139,7 @@ impl Engine {
         let runs = matches!(header.tag(), tag::QUERY | tag::EXECUTE | tag::FUNCTION_CALL);
         let payload = header.payload(frame);
         if runs && self.recorder.is_strict() && !self.begins_at_once(header.tag(), payload) {
+            self.give_up_copy(out);
             return Ok(self.wait_for_replies(out));
         }
         if self.activity.is_being_cancelled() && self.client_waits(Wait::Cancel, now) {
@@ -163,6 +164,8 @@ impl Engine {
             None => {
                 self.judge.forget_study();
                 self.activity.begin(now);
+                // To read it, the target must have given up a COPY that was not over.
+                self.copy_in = CopyIn::No;
                 if runs {
                     self.activate(now);
                     self.announce(now);

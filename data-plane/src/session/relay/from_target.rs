@@ -278,31 +278,41 @@ impl Engine {
         Ok(Reply::Forward)
     }
 
+    fn readiness(&mut self) -> Readiness {
+        let is_running = self.recorder.is_running();
+        match self.exchange.head() {
+            Some(Expected::Query(query)) if is_running && query.outcome.is_none() => {
+                Readiness::Early
+            }
+            Some(Expected::FunctionCall(_)) if is_running => Readiness::Early,
+            Some(Expected::Query(_) | Expected::Sync | Expected::FunctionCall(_)) => Readiness::Due,
+            _ => Readiness::Unasked,
+        }
+    }
+
     fn ready(&mut self, payload: &[u8], now: Now) -> Result<Reply, Ending> {
         let status = TransactionStatus::decode(payload)
             .map_err(|_| Ending::target_protocol("a message is malformed"))?;
-        match self.exchange.head() {
-            Some(Expected::Query(query)) => {
-                let outcome = query.outcome.take();
-                if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
-                    query.outcome = outcome;
-                    return Ok(Reply::Wait);
-                }
-                let unknown = || Outcome {
-                    unknown: true,
-                    ..Outcome::default()
-                };
-                let outcome = outcome.map_or_else(unknown, |outcome| *outcome);
-                self.recorder.end(outcome, now);
+        let readiness = self.readiness();
+        if readiness != Readiness::Due && self.exchange.take_swallowed_sync() {
+            self.recorder.ready(status);
+            return Ok(Reply::Forward);
+        }
+        if readiness == Readiness::Unasked {
+            return Err(Ending::target_protocol("it is ready though nothing asked"));
+        }
+        if let Some(Expected::Query(query)) = self.exchange.head() {
+            let outcome = query.outcome.take();
+            if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
+                query.outcome = outcome;
+                return Ok(Reply::Wait);
             }
-            Some(Expected::Sync | Expected::FunctionCall(_)) => {}
-            _ => {
-                if !self.exchange.take_swallowed_sync() {
-                    return Err(Ending::target_protocol("it is ready though nothing asked"));
-                }
-                self.recorder.ready(status);
-                return Ok(Reply::Forward);
-            }
+            let unknown = || Outcome {
+                unknown: true,
+                ..Outcome::default()
+            };
+            let outcome = outcome.map_or_else(unknown, |outcome| *outcome);
+            self.recorder.end(outcome, now);
         }
         self.recorder.ready(status);
         self.status = status;
@@ -313,6 +323,16 @@ impl Engine {
         }
         Ok(Reply::Forward)
     }
+}
+
+/// How `ReadyForQuery` fits the message at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Due,
+    /// The message has not been heard of. Unless it is a query with fewer statements than the parser found in it, this is for
+    /// a Sync that a COPY before it has not swallowed after all.
+    Early,
+    Unasked,
 }
 
 /// What becomes of a reply.

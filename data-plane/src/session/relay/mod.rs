@@ -157,7 +157,7 @@ impl Relay {
                 return Err(Ending::draining());
             }
             if self.engine.is_terminating()
-                && self.engine.is_idle()
+                && self.engine.is_answered()
                 && self.client.output.is_empty()
             {
                 return Err(Ending::client_terminated());

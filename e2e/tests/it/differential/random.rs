@@ -1,0 +1,95 @@
+//! Sessions made up at random, which nobody would write: a fixed set in every run, others with `PGLENS_SEEDS`.
+
+use std::ops::Range;
+
+use pglens_e2e::differential::random::{Queries, session};
+use pglens_e2e::differential::script::parse;
+use pglens_e2e::differential::{Pace, Session};
+use pglens_e2e::{GrantSpec, Stack, StackOptions};
+
+use serde_json::json;
+
+use super::{Players, SAMPLE, Told, set_by_hand};
+
+/// `FROM..TO`: these sessions instead, such as `1000..5000`.
+const SEEDS: &str = "PGLENS_SEEDS";
+
+const EVERY_TIME: Range<u64> = 0..150;
+
+/// By turns; small chunks let the proxy and the target see the same messages at other moments.
+const PACES: [Pace; 4] = [Pace::Whole, Pace::Chunks(50), Pace::Whole, Pace::Chunks(3)];
+
+/// Differences that are made small and shown.
+const SHOWN: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_made_up_at_random_are_answered_alike() {
+    check(&GrantSpec::write(), Queries::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_sessions_made_up_at_random_are_answered_alike() {
+    let strict = GrantSpec {
+        more: vec![("audit_level", json!("strict"))],
+        ..GrantSpec::write()
+    };
+    check(&strict, Queries::Strict).await;
+}
+
+async fn check(grant: &GrantSpec, queries: Queries) {
+    let stack = Stack::start(StackOptions::default()).await;
+    let place = stack.place().await;
+    place.target.execute(SAMPLE).await;
+    let players = Players::of(&place, grant).await;
+    let (mut told, mut differing) = (Vec::new(), Vec::new());
+    let seeds = seeds();
+    for (seed, pace) in seeds.clone().zip(PACES.into_iter().cycle()) {
+        let text = session(seed, queries);
+        match players.check(&read(&text), pace).await {
+            Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
+                name: text,
+                outcomes,
+                completed_only: true,
+            })),
+            Err(_) if differing.len() == SHOWN => break,
+            Err(_) => differing.push(smallest(&players, text, pace).await),
+        }
+    }
+    if differing.is_empty() {
+        differing = players.check_record(&told).await;
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {seeds:?} differ\n{}",
+        differing.len(),
+        differing.join("\n")
+    );
+}
+
+/// Leaves out every step without which the session still differs.
+async fn smallest(players: &Players<'_>, text: String, pace: Pace) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let mut difference = String::new();
+    for index in (1..lines.len()).rev() {
+        let mut fewer = lines.clone();
+        fewer.remove(index);
+        if fewer.len() > 1
+            && let Err(still) = players.check(&read(&fewer.join("\n")), pace).await
+        {
+            (lines, difference) = (fewer, still);
+        }
+    }
+    format!("=== {pace:?}\n{}\n{difference}", lines.join("\n"))
+}
+
+fn read(text: &str) -> Session {
+    parse("random", text).remove(0)
+}
+
+fn seeds() -> Range<u64> {
+    let wish = set_by_hand(SEEDS);
+    let Some((from, to)) = wish.split_once("..") else {
+        return EVERY_TIME;
+    };
+    from.parse().unwrap()..to.parse().unwrap()
+}
