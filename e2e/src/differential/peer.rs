@@ -1,12 +1,15 @@
 //! Plays a session over a raw socket and keeps what the server answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use super::encode;
 use super::login::{Scram, cancel_request, startup};
@@ -19,6 +22,10 @@ use crate::wait::within;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const READ_BYTES: usize = 64 * 1024;
+
+/// The two halves of a connection, plain or encrypted.
+type Reading = Box<dyn AsyncRead + Send + Unpin>;
+type Writing = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// How the bytes of a frontend are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +50,8 @@ struct Received {
     ended: bool,
 }
 
-/// Plays `session` and returns every message of the server up to the end of the connection, the messages of the
-/// authentication but for its outcome aside.
+/// Plays `session`, with `tls` from the first byte on if there is one, and returns every message of the server up to the
+/// end of the connection, the messages of the authentication but for its outcome aside.
 ///
 /// # Errors
 /// When the server does not answer as the session's waits expect it to; with what it did answer.
@@ -52,13 +59,10 @@ pub async fn play(
     session: &Session,
     login: &Login,
     pace: Pace,
+    tls: Option<&Arc<ClientConfig>>,
     target: &Target,
 ) -> Result<Vec<Answer>, String> {
-    let socket = TcpStream::connect((login.host.as_str(), login.port))
-        .await
-        .expect("connect");
-    socket.set_nodelay(true).expect("nodelay");
-    let (mut reading, writing) = socket.into_split();
+    let (mut reading, writing) = connect(login, tls).await;
     let mut peer = Peer {
         name: &session.name,
         port: login.port,
@@ -88,6 +92,22 @@ pub async fn play(
     Ok(first)
 }
 
+async fn connect(login: &Login, tls: Option<&Arc<ClientConfig>>) -> (Reading, Writing) {
+    let socket = TcpStream::connect((login.host.as_str(), login.port))
+        .await
+        .expect("connect");
+    socket.set_nodelay(true).expect("nodelay");
+    let Some(config) = tls else {
+        let (reading, writing) = socket.into_split();
+        return (Box::new(reading), Box::new(writing));
+    };
+    let name = ServerName::try_from(login.host.clone()).expect("a name or address");
+    let connector = TlsConnector::from(Arc::clone(config));
+    let encrypted = connector.connect(name, socket).await.expect("handshake");
+    let (reading, writing) = tokio::io::split(encrypted);
+    (Box::new(reading), Box::new(writing))
+}
+
 async fn finish(receiver: JoinHandle<()>) {
     receiver.await.expect("the receiver does not panic");
 }
@@ -95,7 +115,7 @@ async fn finish(receiver: JoinHandle<()>) {
 struct Peer<'a> {
     name: &'a str,
     port: u16,
-    writing: OwnedWriteHalf,
+    writing: Writing,
     pace: Pace,
     due: Vec<u8>,
     /// Answers that earlier waits have looked at.
@@ -108,7 +128,7 @@ impl Peer<'_> {
         &mut self,
         session: &Session,
         login: &Login,
-        reading: &mut OwnedReadHalf,
+        reading: &mut Reading,
         answers: &mut Vec<Answer>,
     ) {
         let mut parameters = vec![
@@ -196,6 +216,7 @@ impl Peer<'_> {
         for chunk in due.chunks(size) {
             // A server that has closed the connection has said why, and that is compared.
             let _closed = self.writing.write_all(chunk).await;
+            let _closed = self.writing.flush().await;
             tokio::task::yield_now().await;
         }
     }
@@ -232,7 +253,7 @@ fn nth(answers: &[Answer], seen: usize, tag: u8, count: usize) -> Option<usize> 
     found.nth(count - 1).map(|(index, _)| index + 1)
 }
 
-async fn receive(mut reading: OwnedReadHalf, sender: watch::Sender<Received>) {
+async fn receive(mut reading: Reading, sender: watch::Sender<Received>) {
     let (mut buffer, mut chunk) = (Vec::new(), vec![0; READ_BYTES]);
     loop {
         let count = reading.read(&mut chunk).await.unwrap_or(0);
@@ -263,7 +284,7 @@ pub fn decode(bytes: &[u8]) -> Option<(Answer, usize)> {
     Some((Answer { tag, payload }, length + 1))
 }
 
-async fn read_answer(reading: &mut OwnedReadHalf) -> Option<Answer> {
+async fn read_answer(reading: &mut Reading) -> Option<Answer> {
     let mut head = [0; 5];
     reading.read_exact(&mut head).await.ok()?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);

@@ -26,6 +26,8 @@ const QUERIES: &[&str] = &[
     "select 1 where false",
     "select n, repeat('x', n) from generate_series(1, 5) n",
     "select n, md5(n::text) from generate_series(1, 3000) n",
+    "select repeat('x', 300000)",
+    "select n, repeat('y', 700) from generate_series(1, 300) n",
     "begin",
     "begin; select 1",
     "begin; select 1 / 0; select 2",
@@ -94,6 +96,8 @@ const PARSED: &[&str] = &[
     "select $1::text, $2::int8",
     "select n from generate_series(1, 10) n",
     "select n from generate_series(1, $1::int) n",
+    "select length($1::text), $1::text",
+    "select repeat('z', 9000) from generate_series(1, 20)",
     "select 1 / $1::int",
     "select 1 / 0",
     "select 1 / (5 - n) from generate_series(1, 9) n",
@@ -134,6 +138,7 @@ const VALUES: &[&str] = &[
     "null",
     "x'00000002'",
     "x'00'",
+    "'\\{word *30000}'",
 ];
 const FORMATS: &[&str] = &["", " => binary", " => text", " => text binary", " => 7"];
 const STATEMENTS: &[&str] = &["-", "-", "a", "b"];
@@ -152,6 +157,7 @@ const COPY_DATA: &[&str] = &[
     "copy-data ree\\n",
     "copy-data 4\\n",
     "copy-data no number\\tx\\n",
+    "copy-data 6\\t\\{0123456789*9000}\\n",
     "copy-data",
 ];
 

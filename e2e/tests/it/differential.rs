@@ -5,13 +5,17 @@
 mod random;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pglens_e2e::differential::script::{Errors, parse};
 use pglens_e2e::differential::{
     Answer, Outcome, Pace, Session, difference, normal, outcomes, play,
 };
 use pglens_e2e::{GrantSpec, Person, Place, Recorded, Stack, StackOptions};
+use pglens_runtime::Verification;
+use pglens_runtime::tls::client_config;
 use pglens_testkit::target_major;
+use rustls::ClientConfig;
 
 const SAMPLE: &str = include_str!("../../corpus/sample.sql");
 
@@ -64,7 +68,7 @@ async fn check(grant: &GrantSpec, mut pace: impl FnMut(&Session) -> Option<Pace>
     let (mut played, mut told, mut differing) = (0, Vec::new(), Vec::new());
     for session in corpus() {
         let Some(pace) = pace(&session) else { continue };
-        match played_by.check(&session, pace).await {
+        match played_by.check(&session, (pace, Transport::Plain)).await {
             Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
                 name: session.name.clone(),
                 outcomes,
@@ -89,8 +93,16 @@ async fn check(grant: &GrantSpec, mut pace: impl FnMut(&Session) -> Option<Pace>
     );
 }
 
+/// Between client and proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Plain,
+    Tls,
+}
+
 struct Players<'a> {
     place: &'a Place,
+    tls: Arc<ClientConfig>,
     player: Person,
     outsider: Person,
     is_reader: bool,
@@ -101,8 +113,12 @@ impl<'a> Players<'a> {
     /// At a target with the sample in it.
     async fn of(place: &'a Place, grant: &GrantSpec) -> Self {
         let last_oid = "select max(oid)::int8 + 1 from pg_class";
+        // Whether the certificate is right is the matter of other tests.
+        let mut tls = client_config(Verification::None, None).unwrap();
+        tls.alpn_protocols = vec![b"postgresql".to_vec()];
         Self {
             place,
+            tls: Arc::new(tls),
             player: place.granted("player", grant).await.0,
             // Whoever does not get past the login may have a connection on record or not.
             outsider: place.granted("outsider", grant).await.0,
@@ -112,16 +128,22 @@ impl<'a> Players<'a> {
     }
 
     /// What the record must hold of it, if it got past the login.
-    async fn check(&self, session: &Session, pace: Pace) -> Result<Option<Vec<Outcome>>, String> {
+    async fn check(
+        &self,
+        session: &Session,
+        (pace, transport): (Pace, Transport),
+    ) -> Result<Option<Vec<Outcome>>, String> {
         let (place, mut at_target) = (self.place, session.clone());
         if self.is_reader {
             let read_only = ("default_transaction_read_only".to_owned(), "on".to_owned());
             at_target.startup.push(read_only);
         }
-        let direct = play(&at_target, place.target.login(), Pace::Whole, &place.target).await?;
+        let login = place.target.login();
+        let direct = play(&at_target, login, Pace::Whole, None, &place.target).await?;
         let got_in = direct.iter().any(|answer| answer.tag == b'Z');
         let person = if got_in { &self.player } else { &self.outsider };
-        let proxied = play(session, &place.login(person), pace, &place.target).await?;
+        let tls = (transport == Transport::Tls).then_some(&self.tls);
+        let proxied = play(session, &place.login(person), pace, tls, &place.target).await?;
         let normal = |answers: &[Answer]| normal::normal(answers, self.sample_end);
         match difference(&normal(&direct), &normal(&proxied), session.errors) {
             Some(difference) => Err(difference),

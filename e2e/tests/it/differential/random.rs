@@ -9,7 +9,7 @@ use pglens_e2e::{GrantSpec, Stack, StackOptions};
 
 use serde_json::json;
 
-use super::{Players, SAMPLE, Told, set_by_hand};
+use super::{Players, SAMPLE, Told, Transport, set_by_hand};
 
 /// `FROM..TO`: these sessions instead, such as `1000..5000`.
 const SEEDS: &str = "PGLENS_SEEDS";
@@ -17,7 +17,13 @@ const SEEDS: &str = "PGLENS_SEEDS";
 const EVERY_TIME: Range<u64> = 0..150;
 
 /// By turns; small chunks let the proxy and the target see the same messages at other moments.
-const PACES: [Pace; 4] = [Pace::Whole, Pace::Chunks(50), Pace::Whole, Pace::Chunks(3)];
+const MANNERS: [(Pace, Transport); 5] = [
+    (Pace::Whole, Transport::Plain),
+    (Pace::Chunks(50), Transport::Plain),
+    (Pace::Whole, Transport::Tls),
+    (Pace::Chunks(3), Transport::Plain),
+    (Pace::Chunks(40), Transport::Tls),
+];
 
 /// Differences that are made small and shown.
 const SHOWN: usize = 5;
@@ -43,16 +49,16 @@ async fn check(grant: &GrantSpec, queries: Queries) {
     let players = Players::of(&place, grant).await;
     let (mut told, mut differing) = (Vec::new(), Vec::new());
     let seeds = seeds();
-    for (seed, pace) in seeds.clone().zip(PACES.into_iter().cycle()) {
+    for (seed, manner) in seeds.clone().zip(MANNERS.into_iter().cycle()) {
         let text = session(seed, queries);
-        match players.check(&read(&text), pace).await {
+        match players.check(&read(&text), manner).await {
             Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
                 name: text,
                 outcomes,
                 completed_only: true,
             })),
             Err(_) if differing.len() == SHOWN => break,
-            Err(_) => differing.push(smallest(&players, text, pace).await),
+            Err(_) => differing.push(smallest(&players, text, manner).await),
         }
     }
     if differing.is_empty() {
@@ -67,19 +73,19 @@ async fn check(grant: &GrantSpec, queries: Queries) {
 }
 
 /// Leaves out every step without which the session still differs.
-async fn smallest(players: &Players<'_>, text: String, pace: Pace) -> String {
+async fn smallest(players: &Players<'_>, text: String, manner: (Pace, Transport)) -> String {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     let mut difference = String::new();
     for index in (1..lines.len()).rev() {
         let mut fewer = lines.clone();
         fewer.remove(index);
         if fewer.len() > 1
-            && let Err(still) = players.check(&read(&fewer.join("\n")), pace).await
+            && let Err(still) = players.check(&read(&fewer.join("\n")), manner).await
         {
             (lines, difference) = (fewer, still);
         }
     }
-    format!("=== {pace:?}\n{}\n{difference}", lines.join("\n"))
+    format!("=== {manner:?}\n{}\n{difference}", lines.join("\n"))
 }
 
 fn read(text: &str) -> Session {
