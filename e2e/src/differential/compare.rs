@@ -47,6 +47,7 @@ fn comparable(answer: &Answer, errors: Errors) -> Answer {
     let kept: &[u8] = match errors {
         Errors::Message => b"VCM",
         Errors::Sqlstate => b"VC",
+        Errors::Severity => b"V",
         Errors::Whole => return answer.clone(),
     };
     let payload = match answer.tag {

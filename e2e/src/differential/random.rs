@@ -161,10 +161,69 @@ const COPY_DATA: &[&str] = &[
     "copy-data",
 ];
 
+/// What a read grant allows.
+const READ_QUERIES: &[&str] = &[
+    "",
+    "-- nothing but a comment",
+    "select 1; select 'two', 2.5; select null",
+    "select 1; select 1 / 0; select 2",
+    "select 1 / 0",
+    "selec 1",
+    "select * from nowhere",
+    "select n, md5(n::text) from generate_series(1, 3000) n",
+    "select * from kept order by id",
+    "begin",
+    "begin; select 1",
+    "commit",
+    "rollback",
+    "savepoint s",
+    "rollback to s",
+    "copy (select n, 'a' from generate_series(1, 3) n) to stdout",
+    "copy (select 1 / (n - 3) from generate_series(1, 5) n) to stdout",
+    "show search_path",
+    "explain (costs off) select 1",
+];
+const READ_PARSED: &[&str] = &[
+    "",
+    "select 1",
+    "select $1::int",
+    "select $1::text, $2::int8",
+    "select n from generate_series(1, 10) n",
+    "select n from generate_series(1, $1::int) n",
+    "select 1 / $1::int",
+    "select 1 / (5 - n) from generate_series(1, 9) n",
+    "select 1; select 2",
+    "selec",
+    "select * from nowhere",
+    "begin",
+    "commit",
+    "rollback",
+    "copy (select n from generate_series(1, 4) n) to stdout",
+    "show work_mem",
+];
+
+/// What it does not: each is answered as if it could not be understood.
+pub const REFUSED: &[&str] = &[
+    "insert into kept values (9, 9, 'nine')",
+    "select 1; delete from kept; select 2",
+    "begin; drop table kept",
+    "create temp table t (a int, b text)",
+    "update kept set note = 'x' returning id",
+    "select set_config('transaction_read_only', 'off', false)",
+    "select pg_advisory_lock(1)",
+    "set transaction read write",
+    "do $$ begin end $$",
+    "copy kept from stdin",
+    "call committing()",
+    "lock table kept",
+];
+
 /// Which queries a session may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
     All,
+    /// What a read grant allows, and [`REFUSED`].
+    Read,
     /// None of several statements, which `strict` refuses, and no COPY FROM STDIN without an end: where PostgreSQL hangs up
     /// because something else comes in the middle, `strict` lets it fail.
     Strict,
@@ -173,7 +232,11 @@ pub enum Queries {
 /// A session as a file has it.
 pub fn session(seed: u64, queries: Queries) -> String {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut lines = format!("session random {seed}\nquery create temp table t (a int, b text)\n");
+    let first = match queries {
+        Queries::Read => "select 'first'",
+        Queries::All | Queries::Strict => "create temp table t (a int, b text)",
+    };
+    let mut lines = format!("session random {seed}\nquery {first}\n");
     // What is sent in one go is what a connection's buffers hold of it; the rest differs in time only.
     let steps = random.random_range(STEPS);
     let syncs_often = random.random_bool(0.5);
@@ -187,8 +250,11 @@ pub fn session(seed: u64, queries: Queries) -> String {
 fn step(random: &mut StdRng, syncs_often: bool, queries: Queries, lines: &mut String) {
     let mut pick = |from: &'static [&'static str]| *from.choose(random).expect("not empty");
     let (statement, portal) = (pick(STATEMENTS), pick(PORTALS));
-    let (sql, parsed, rows, format) = (pick(QUERIES), pick(PARSED), pick(MAX_ROWS), pick(FORMATS));
-    let (copy, call, stray) = (pick(COPIES_IN), pick(CALLS), pick(COPY_DATA));
+    let (sql, parsed, copy) = match queries {
+        Queries::All | Queries::Strict => (pick(QUERIES), pick(PARSED), pick(COPIES_IN)),
+        Queries::Read => (pick(READ_QUERIES), pick(READ_PARSED), pick(REFUSED)),
+    };
+    let (rows, format, call, stray) = (pick(MAX_ROWS), pick(FORMATS), pick(CALLS), pick(COPY_DATA));
     let mut line = |text: &str| {
         lines.push_str(text.trim_end());
         lines.push('\n');
@@ -198,6 +264,7 @@ fn step(random: &mut StdRng, syncs_often: bool, queries: Queries, lines: &mut St
     match random.random_range(0..100) {
         0..22 if is_strict && has_several => {}
         22..38 if is_strict && parsed == COPY_IN => {}
+        34..38 if queries == Queries::Read => line(&format!("parse {statement} {copy}")),
         0..16 => line(&format!("query {sql}")),
         16..22 => {
             line(&format!("query {copy}"));

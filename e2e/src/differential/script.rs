@@ -44,6 +44,8 @@ pub enum Errors {
     Whole,
     /// Severity, SQLSTATE and message.
     Message,
+    /// Severity only: where one of the two says why it refuses.
+    Severity,
     /// Severity and SQLSTATE: for what PostgreSQL says of broken messages, where the words are its own. Where it hangs up
     /// without a word, the proxy may say 08P01 first.
     Sqlstate,

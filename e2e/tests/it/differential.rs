@@ -131,9 +131,19 @@ impl<'a> Players<'a> {
     async fn check(
         &self,
         session: &Session,
+        manner: (Pace, Transport),
+    ) -> Result<Option<Vec<Outcome>>, String> {
+        self.check_against(session.clone(), session, manner).await
+    }
+
+    /// The same, with what is to be answered alike at the target.
+    async fn check_against(
+        &self,
+        mut at_target: Session,
+        session: &Session,
         (pace, transport): (Pace, Transport),
     ) -> Result<Option<Vec<Outcome>>, String> {
-        let (place, mut at_target) = (self.place, session.clone());
+        let place = self.place;
         if self.is_reader {
             let read_only = ("default_transaction_read_only".to_owned(), "on".to_owned());
             at_target.startup.push(read_only);
