@@ -16,5 +16,5 @@ pub mod script;
 
 pub use compare::difference;
 pub use outcome::{Outcome, outcomes};
-pub use peer::{Answer, Pace, play};
+pub use peer::{Answer, Pace, Played, play};
 pub use script::{Session, Step};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pglens_e2e::differential::script::{Errors, parse};
 use pglens_e2e::differential::{
-    Answer, Outcome, Pace, Session, difference, normal, outcomes, play,
+    Answer, Outcome, Pace, Played, Session, difference, normal, outcomes, play,
 };
 use pglens_e2e::{GrantSpec, Person, Place, Recorded, Stack, StackOptions};
 use pglens_runtime::Verification;
@@ -54,9 +54,16 @@ async fn bytes_that_come_in_small_pieces_are_answered_alike() {
 /// What the record of a session must hold.
 struct Told {
     name: String,
-    outcomes: Vec<Outcome>,
+    heard: Heard,
     /// Broken messages are no statements: only what completed is compared.
     completed_only: bool,
+}
+
+/// What a session's client has heard of its statements.
+struct Heard {
+    outcomes: Vec<Outcome>,
+    /// There may have been more: the connection was reset.
+    is_reset: bool,
 }
 
 /// Plays the sessions that `pace` has a pace for, one after the other.
@@ -69,9 +76,9 @@ async fn check(grant: &GrantSpec, mut pace: impl FnMut(&Session) -> Option<Pace>
     for session in corpus() {
         let Some(pace) = pace(&session) else { continue };
         match played_by.check(&session, (pace, Transport::Plain)).await {
-            Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
+            Ok(heard) => told.extend(heard.map(|heard| Told {
                 name: session.name.clone(),
-                outcomes,
+                heard,
                 completed_only: session.errors == Errors::Sqlstate,
             })),
             Err(difference) => {
@@ -132,7 +139,7 @@ impl<'a> Players<'a> {
         &self,
         session: &Session,
         manner: (Pace, Transport),
-    ) -> Result<Option<Vec<Outcome>>, String> {
+    ) -> Result<Option<Heard>, String> {
         self.check_against(session.clone(), session, manner).await
     }
 
@@ -142,7 +149,7 @@ impl<'a> Players<'a> {
         mut at_target: Session,
         session: &Session,
         (pace, transport): (Pace, Transport),
-    ) -> Result<Option<Vec<Outcome>>, String> {
+    ) -> Result<Option<Heard>, String> {
         let place = self.place;
         if self.is_reader {
             let read_only = ("default_transaction_read_only".to_owned(), "on".to_owned());
@@ -150,14 +157,23 @@ impl<'a> Players<'a> {
         }
         let login = place.target.login();
         let direct = play(&at_target, login, Pace::Whole, None, &place.target).await?;
-        let got_in = direct.iter().any(|answer| answer.tag == b'Z');
+        let got_in = direct.answers.iter().any(|answer| answer.tag == b'Z');
         let person = if got_in { &self.player } else { &self.outsider };
         let tls = (transport == Transport::Tls).then_some(&self.tls);
         let proxied = play(session, &place.login(person), pace, tls, &place.target).await?;
-        let normal = |answers: &[Answer]| normal::normal(answers, self.sample_end);
-        match difference(&normal(&direct), &normal(&proxied), session.errors) {
+        let normal = |played: &Played| normal::normal(&played.answers, self.sample_end);
+        let (mut at_target, mut through_proxy) = (normal(&direct), normal(&proxied));
+        if direct.is_reset || proxied.is_reset {
+            let common = at_target.len().min(through_proxy.len());
+            at_target.truncate(common);
+            through_proxy.truncate(common);
+        }
+        match difference(&at_target, &through_proxy, session.errors) {
             Some(difference) => Err(difference),
-            None if got_in => Ok(Some(told(&proxied, session))),
+            None if got_in => Ok(Some(Heard {
+                outcomes: told(&proxied.answers, session),
+                is_reset: proxied.is_reset,
+            })),
             None => Ok(None),
         }
     }
@@ -172,10 +188,13 @@ impl<'a> Players<'a> {
                 .iter()
                 .filter(|record| connection["id"] == record.connection_id.as_str())
                 .map(recorded_outcome);
-            let answered = told.outcomes.iter().cloned();
+            let answered = told.heard.outcomes.iter().cloned();
             let counts = |one: &Outcome| !told.completed_only || !one.tag.is_empty();
             let answered: Vec<_> = answered.filter(counts).collect();
-            let recorded: Vec<_> = recorded.filter(counts).collect();
+            let mut recorded: Vec<_> = recorded.filter(counts).collect();
+            if told.heard.is_reset {
+                recorded.truncate(answered.len());
+            }
             if let Some(difference) = outcome_difference(&answered, &recorded) {
                 differing.push(format!("=== the record of: {}\n{difference}", told.name));
             }

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use pglens_e2e::differential::random::{Queries, REFUSED, session};
 use pglens_e2e::differential::script::{Errors, parse};
-use pglens_e2e::differential::{Outcome, Pace, Step};
+use pglens_e2e::differential::{Pace, Step};
 use pglens_e2e::{GrantSpec, Stack, StackOptions};
 
 use serde_json::json;
 
-use super::{Players, SAMPLE, Told, Transport, set_by_hand};
+use super::{Heard, Players, SAMPLE, Told, Transport, set_by_hand};
 
 /// `FROM..TO`: these sessions instead, such as `1000..5000`.
 const SEEDS: &str = "PGLENS_SEEDS";
@@ -59,9 +59,9 @@ async fn check(grant: &GrantSpec, queries: Queries) {
     for (seed, manner) in seeds.clone().zip(MANNERS.into_iter().cycle()) {
         let text = session(seed, queries);
         match played(&players, &text, manner).await {
-            Ok(outcomes) => told.extend(outcomes.map(|outcomes| Told {
+            Ok(heard) => told.extend(heard.map(|heard| Told {
                 name: text,
-                outcomes,
+                heard,
                 completed_only: true,
             })),
             Err(_) if differing.len() == SHOWN => break,
@@ -99,7 +99,7 @@ async fn played(
     players: &Players<'_>,
     text: &str,
     manner: (Pace, Transport),
-) -> Result<Option<Vec<Outcome>>, String> {
+) -> Result<Option<Heard>, String> {
     let mut session = parse("random", text).remove(0);
     if !players.is_reader {
         return players.check(&session, manner).await;
