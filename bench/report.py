@@ -74,11 +74,11 @@ def print_tables(results, workloads):
         name: {way: medians(runs, workloads[name].unit) for way, runs in by_way.items() if runs}
         for name, by_way in results.items()
     }
-    print(f"\n{'workload':<12} {'way':<10} {'rate /s':>9} {'÷direct':>8} {'latency µs':>11}  CPU or memory")
+    print(f"\n{'workload':<15} {'way':<10} {'rate /s':>9} {'÷direct':>8} {'latency µs':>11}  CPU or memory")
     for name, by_way in figures.items():
         unit = workloads[name].unit
         for way, values in by_way.items():
-            line = f"{name:<12} {way:<10}"
+            line = f"{name:<15} {way:<10}"
             if "rate" in values:
                 line += f" {values['rate']:>9.0f} {values['rate'] / by_way['direct']['rate']:>8.2f}" \
                     if "direct" in by_way else f" {values['rate']:>9.0f} {'':>8}"
@@ -90,9 +90,9 @@ def print_tables(results, workloads):
             else:
                 continue
             print(line)
-    print(f"\n{'workload':<12} {'what':<30} {'value':>8} {'bar':>7} {'aim':>6}")
+    print(f"\n{'workload':<15} {'what':<30} {'value':>8} {'bar':>7} {'aim':>6}")
     for name in figures:
         for what, bar, aim in BARS.get(name, []):
             value = compared(what, figures[name])
             if value is not None:
-                print(f"{name:<12} {what:<30} {value:>8.2f} {bar:>7} {aim:>6}  {verdict(what, value, bar, aim)}")
+                print(f"{name:<15} {what:<30} {value:>8.2f} {bar:>7} {aim:>6}  {verdict(what, value, bar, aim)}")

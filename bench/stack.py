@@ -42,11 +42,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_pglens(folder, started):
-    """`pglens dev` with its planes as processes; appends the process to `started`, and returns what it says of itself."""
+def program():
     binary = Path(os.environ.get("PGLENS_BIN", ROOT / "target/release/pglens"))
     if not binary.exists():
         sys.exit(f"bench: {binary} is not there; build it with: cargo build --release --locked -p pglens")
+    return binary
+
+
+def start_pglens(folder, started):
+    """`pglens dev` with its planes as processes; appends the process to `started`, and returns what it says of itself."""
+    binary = program()
     ready, log_path = folder / "ready.json", folder / "pglens.log"
     log = open(log_path, "wb")
     environment = dict(os.environ, PGL_LOG="warn", PGL_MAX_SESSIONS=str(MAX_CONNECTIONS))
@@ -110,6 +115,7 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self):
+        self._make_certificate()
         target, target_port = self._start_target()
         direct = Way("direct", "127.0.0.1", target_port, USER, self.password, {"target": target})
         self._fill(direct)
@@ -140,6 +146,14 @@ class Stack:
         if self.unprivileged is not None:
             shutil.chown(path, self.unprivileged)
 
+    def _make_certificate(self):
+        """One for the target and PgBouncer; the proxy has one of its own. Clients take TLS where a workload says so."""
+        made = self.folder / "certificates"
+        subprocess.run([program(), "certificates", "--out", str(made)], check=True, capture_output=True)
+        self.certificate, self.key = made / "control-plane.pem", made / "control-plane-key.pem"
+        made.chmod(0o755)
+        self._own(self.certificate), self._own(self.key)
+
     def _start_target(self):
         data, secret, port = self.folder / "target", self.folder / "password", free_port()
         data.mkdir(mode=0o700)
@@ -150,7 +164,8 @@ class Stack:
                        check=True, capture_output=True, cwd="/")
         settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
                     "max_connections": MAX_CONNECTIONS + 100, "shared_buffers": "256MB", "max_wal_size": "4GB",
-                    "logging_collector": "off", "log_min_messages": "fatal"}
+                    "logging_collector": "off", "log_min_messages": "fatal",
+                    "ssl": "on", "ssl_cert_file": self.certificate, "ssl_key_file": self.key}
         command = [find("postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -192,6 +207,7 @@ class Stack:
             f"[databases]\n* = host=127.0.0.1 port={target_port}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {users}\n"
+            f"client_tls_sslmode = allow\nclient_tls_cert_file = {self.certificate}\nclient_tls_key_file = {self.key}\n"
             f"pool_mode = session\nmax_client_conn = {MAX_CONNECTIONS + 100}\ndefault_pool_size = {MAX_CONNECTIONS}\n"
             # Sessions of one workload are gone from the target before many of another come.
             "server_idle_timeout = 20\n"

@@ -36,9 +36,9 @@ class Pgbench:
 
     unit = "µs/query"
 
-    def __init__(self, options, clients, queries=1, percentile=False, script=None):
+    def __init__(self, options, clients, queries=1, percentile=False, script=None, tls=False):
         self.options, self.clients, self.queries = options, clients, queries
-        self.percentile, self.script = percentile, script
+        self.percentile, self.script, self.tls = percentile, script, tls
 
     def run(self, way, seconds, scale):
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,8 @@ class Pgbench:
             command += ["-f", str(folder / "script.sql")]
         if self.percentile:
             command += ["-l", f"--log-prefix={folder}/log"]
-        done = subprocess.run(command + way.arguments, env=way.environment, capture_output=True, text=True)
+        environment = dict(way.environment, PGSSLMODE="require") if self.tls else way.environment
+        done = subprocess.run(command + way.arguments, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             raise Failed(f"pgbench through {way.name}:\n{done.stderr}")
         transactions = int(re.search(r"actually processed: (\d+)", done.stdout).group(1))
@@ -219,6 +220,7 @@ WORKLOADS = {
        for clients in (1, 16, 200) for mode in MODES},
     **{f"pipeline-{clients}": Pgbench(["-M", "prepared"], clients, queries=PIPELINE_QUERIES, script=PIPELINE)
        for clients in (1, 16)},
+    **{f"tls-{mode}-16": Pgbench(["-S", "-M", mode], 16, tls=True) for mode in MODES},
     "connect-8": Pgbench(["-S", "-C"], 8),
     "copy-out": Bulk("COPY narrow TO STDOUT"),
     "narrow-rows": Bulk("SELECT id, word FROM narrow LIMIT 1000000"),
