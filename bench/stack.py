@@ -208,6 +208,7 @@ class Stack:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {users}\n"
             f"client_tls_sslmode = allow\nclient_tls_cert_file = {self.certificate}\nclient_tls_key_file = {self.key}\n"
+            "server_tls_sslmode = disable\n"
             f"pool_mode = session\nmax_client_conn = {MAX_CONNECTIONS + 100}\ndefault_pool_size = {MAX_CONNECTIONS}\n"
             # Sessions of one workload are gone from the target before many of another come.
             "server_idle_timeout = 20\n"
