@@ -237,7 +237,6 @@ pub fn session(seed: u64, queries: Queries) -> String {
         Queries::All | Queries::Strict => "create temp table t (a int, b text)",
     };
     let mut lines = format!("session random {seed}\nquery {first}\n");
-    // What is sent in one go is what a connection's buffers hold of it; the rest differs in time only.
     let steps = random.random_range(STEPS);
     let syncs_often = random.random_bool(0.5);
     for _ in 0..steps {

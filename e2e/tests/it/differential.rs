@@ -163,7 +163,7 @@ impl<'a> Players<'a> {
         let proxied = play(session, &place.login(person), pace, tls, &place.target).await?;
         let normal = |played: &Played| normal::normal(&played.answers, self.sample_end);
         let (mut at_target, mut through_proxy) = (normal(&direct), normal(&proxied));
-        if direct.is_reset || proxied.is_reset {
+        if direct.is_reset || (proxied.is_reset && hangs_up(&direct.answers)) {
             let common = at_target.len().min(through_proxy.len());
             at_target.truncate(common);
             through_proxy.truncate(common);
@@ -212,6 +212,16 @@ fn recorded_outcome(record: &Recorded) -> Outcome {
         sqlstate: record.sqlstate.clone(),
         rows: record.row_count,
     }
+}
+
+/// Whether the server ended the session by itself. Only then may it leave something of its client unread, and the
+/// connection be reset.
+fn hangs_up(answers: &[Answer]) -> bool {
+    let is_fatal = |answer: &Answer| {
+        let mut fields = answer.payload.split(|byte| *byte == 0);
+        answer.tag == b'E' && fields.any(|field| field == b"VFATAL")
+    };
+    answers.iter().any(is_fatal)
 }
 
 /// What the answers behind the login tell, without those that are of no statement.

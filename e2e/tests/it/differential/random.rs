@@ -65,7 +65,9 @@ async fn check(grant: &GrantSpec, queries: Queries) {
                 completed_only: true,
             })),
             Err(_) if differing.len() == SHOWN => break,
-            Err(_) => differing.push(smallest(&players, text, manner).await),
+            Err(difference) => {
+                differing.push(smallest(&players, (text, difference), manner).await);
+            }
         }
     }
     if differing.is_empty() {
@@ -79,10 +81,13 @@ async fn check(grant: &GrantSpec, queries: Queries) {
     );
 }
 
-/// Leaves out every step without which the session still differs.
-async fn smallest(players: &Players<'_>, text: String, manner: (Pace, Transport)) -> String {
+/// Leaves out every step without which the session still differs. One that differs by chance only stays as it was.
+async fn smallest(
+    players: &Players<'_>,
+    (text, mut difference): (String, String),
+    manner: (Pace, Transport),
+) -> String {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    let mut difference = String::new();
     for index in (1..lines.len()).rev() {
         let mut fewer = lines.clone();
         fewer.remove(index);
@@ -120,8 +125,12 @@ async fn played(
 
 fn seeds() -> Range<u64> {
     let wish = set_by_hand(SEEDS);
-    let Some((from, to)) = wish.split_once("..") else {
+    if wish.is_empty() {
         return EVERY_TIME;
-    };
-    from.parse().unwrap()..to.parse().unwrap()
+    }
+    let range = wish.split_once("..").and_then(|(from, to)| {
+        let range = from.parse().ok()?..to.parse().ok()?;
+        (!range.is_empty()).then_some(range)
+    });
+    range.unwrap_or_else(|| panic!("{SEEDS} is FROM..TO, not {wish:?}"))
 }
