@@ -77,6 +77,34 @@ const QUERIES: &[&str] = &[
     "create table pg_temp.u (x int)",
     "drop table pg_temp.u",
     "alter table t add column c int",
+    "listen c",
+    "unlisten *",
+    "notify c, 'heard'",
+    "begin; notify c, 'later'",
+    "select pg_notify('c', n::text) from generate_series(1, 2) n",
+    "set client_encoding = 'LATIN1'",
+    "reset client_encoding",
+    "set standard_conforming_strings = off",
+    "set application_name = 'other'; select 1",
+    "set local datestyle = 'SQL'",
+    "reset all",
+    "discard all",
+    "set session authorization default",
+    "select pg_cancel_backend(pg_backend_pid()), pg_sleep(1)",
+    "set statement_timeout = '1d'",
+    "select lo_from_bytea(0, 'large') > 0",
+    "copy (select 1, 'binary') to stdout (format binary)",
+    "fetch backward 1 from p",
+    "declare r binary cursor for select n, n::text from generate_series(1, 5) n",
+    "fetch 2 from r",
+    "values (1, 'é'), (2, E'\\u00fc')",
+    "select 1 as \"a b\", 2 as a, 3 as a",
+    "select current_setting('transaction_isolation'), pg_current_xact_id_if_assigned() is null",
+    "do $$ begin commit; end $$",
+    "commit and chain; select 4",
+    "rollback and chain",
+    "begin; begin; select 5; commit; commit",
+    "insert into t values (8, 'x') returning *; select * from t where false; table t",
 ];
 
 const COPIES_IN: &[&str] = &[
@@ -128,6 +156,19 @@ const PARSED: &[&str] = &[
     "select noisy(1)",
     "select failing(1)",
     "explain (costs off) select $1::int",
+    "listen c",
+    "notify c, 'heard'",
+    "select pg_notify('c', $1::text)",
+    "set client_encoding = 'LATIN1'",
+    "discard all",
+    "commit and chain",
+    "begin transaction read only",
+    "do $$ begin commit; end $$",
+    "values ($1::numeric, $2::timestamptz)",
+    "select $1::int[], $2::jsonb",
+    "fetch 2 from r",
+    "select pg_cancel_backend(pg_backend_pid())",
+    "execute b($1)",
 ];
 
 const VALUES: &[&str] = &[
@@ -287,6 +328,11 @@ fn step(random: &mut StdRng, syncs_often: bool, queries: Queries, lines: &mut St
         88..90 => line(stray),
         90..91 => line("copy-done"),
         91..92 => line("copy-fail no"),
+        92..95 if queries == Queries::All => {
+            let parts = ["parse - copy t from stdin", "bind - -", "execute -"];
+            parts.into_iter().for_each(line);
+            copy_in(random, lines);
+        }
         _ if syncs_often => line("sync"),
         _ => copy_in(random, lines),
     }

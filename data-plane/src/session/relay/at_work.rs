@@ -12,6 +12,11 @@ use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 
 impl Engine {
+    /// Does what the record needs and the target does not wait for.
+    pub(crate) fn catch_up(&self) {
+        self.recorder.make_fingerprint();
+    }
+
     /// Begins the record of the statement the target is at, if it is at one.
     pub(super) fn activate(&mut self, now: Now) {
         if self.recorder.is_running() {

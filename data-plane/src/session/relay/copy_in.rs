@@ -17,7 +17,7 @@ impl Engine {
         }
         match self.copy_in {
             CopyIn::Active { .. } => self.exchange.swallow_sync(),
-            CopyIn::No => self.exchange.push_sync(),
+            CopyIn::No | CopyIn::GivenUp => self.exchange.push_sync(),
         }
         self.take_client(header, chunk, Rest::Forward, out)
     }
@@ -41,6 +41,7 @@ impl Engine {
         let CopyIn::Active { is_text } = self.copy_in else {
             return Ok(self.stray_copy(header, chunk, out));
         };
+        self.exchange.copy_goes_on();
         if let Some(run) = self.plain_copy_run(chunk, is_text, now) {
             self.pass_to_target(chunk.get(..run).unwrap_or_default(), Rest::Record, out);
             return Ok(Step::Taken(run));
@@ -92,9 +93,10 @@ impl Engine {
     }
 
     pub(super) fn copy_end(&mut self, header: Header, chunk: &[u8], out: &mut Passage<'_>) -> Step {
-        if self.copy_in == CopyIn::No {
+        let CopyIn::Active { .. } = self.copy_in else {
             return self.stray_copy(header, chunk, out);
-        }
+        };
+        self.exchange.copy_goes_on();
         self.copy_in = CopyIn::No;
         self.take_client(header, chunk, Rest::Forward, out)
     }
@@ -102,9 +104,17 @@ impl Engine {
     /// The client sends something else in the middle of a COPY, and that must wait until the COPY has ended: it would wait for
     /// ever. If it has failed already, the target ignores this.
     pub(super) fn give_up_copy(&mut self, out: &mut Passage<'_>) {
+        if let CopyIn::Active { .. } = self.copy_in {
+            self.copy_in = CopyIn::GivenUp;
+            frontend::put_copy_fail(out.put(), "another message came before its end");
+        }
+    }
+
+    /// To read what comes now, the target must have given up a COPY that was not over.
+    pub(super) fn copy_is_over(&mut self) {
         if self.copy_in != CopyIn::No {
             self.copy_in = CopyIn::No;
-            frontend::put_copy_fail(out.put(), "another message came before its end");
+            self.exchange.expect_syncs_behind_data();
         }
     }
 

@@ -88,6 +88,8 @@ pub(crate) enum CopyIn {
     Active {
         is_text: bool,
     },
+    /// A message waits that ends it.
+    GivenUp,
 }
 
 /// One session between a client and a target.
@@ -372,11 +374,6 @@ impl Engine {
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         self.recorder.outbox()
-    }
-
-    /// Does what the record needs and the target does not wait for.
-    pub(crate) fn catch_up(&self) {
-        self.recorder.make_fingerprint();
     }
 
     /// Writes what was recorded until now. `false`: nothing more may reach the target.

@@ -13,13 +13,19 @@ use crate::audit::recorder::{Follow, Outcome};
 use crate::clock::Now;
 use crate::session::report::ClientError;
 
+const QUERY_CANCELED: &[u8] = b"57014";
+
 impl Engine {
     pub(super) fn error(&mut self, payload: &[u8], now: Now, out: &mut Passage<'_>) -> Reply {
         let fields = ErrorFields::read(payload);
         if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
             return Reply::Wait;
         }
-        self.copy_in = CopyIn::No;
+        let was_copying = std::mem::replace(&mut self.copy_in, CopyIn::No) != CopyIn::No;
+        // A COPY can be cancelled behind a Sync that it has read, and fails of data before.
+        if was_copying && fields.sqlstate != QUERY_CANCELED {
+            self.exchange.expect_syncs_behind_data();
+        }
         let is_fatal = fields.is_fatal();
         self.target_has_told |= is_fatal;
         let refused = match self.exchange.head().and_then(Expected::refused) {
@@ -86,7 +92,7 @@ impl Engine {
     /// Whether it is the error that the proxy asked for when a statement's time was over.
     fn is_cancelled_for_time(&mut self, fields: &ErrorFields<'_>) -> bool {
         let running = self.running().map(|(number, _)| number);
-        running.is_some() && running == self.out_of_time && fields.sqlstate == b"57014"
+        running.is_some() && running == self.out_of_time && fields.sqlstate == QUERY_CANCELED
     }
 
     fn statement_timeout(&self) -> ClientError {

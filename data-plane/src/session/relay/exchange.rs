@@ -171,6 +171,8 @@ pub(crate) struct Exchange {
     skipping: bool,
     /// Syncs that COPY FROM STDIN has swallowed, as far as can be known from here.
     swallowed_syncs: u32,
+    /// Those of them that no data has followed.
+    syncs_behind_data: u32,
 }
 
 impl Exchange {
@@ -181,6 +183,7 @@ impl Exchange {
             portals: super::prepared::portals(),
             skipping: false,
             swallowed_syncs: 0,
+            syncs_behind_data: 0,
         }
     }
 
@@ -274,6 +277,24 @@ impl Exchange {
 
     pub(crate) fn swallow_sync(&mut self) {
         self.swallowed_syncs = self.swallowed_syncs.saturating_add(1);
+        self.syncs_behind_data = self.syncs_behind_data.saturating_add(1);
+    }
+
+    /// Data, or their end, goes to COPY FROM STDIN.
+    pub(crate) fn copy_goes_on(&mut self) {
+        self.syncs_behind_data = 0;
+    }
+
+    /// COPY FROM STDIN has failed, or the target would hang up: it did not read the Syncs behind its data, and they are
+    /// answered.
+    pub(crate) fn expect_syncs_behind_data(&mut self) {
+        for _ in 0..std::mem::take(&mut self.syncs_behind_data) {
+            if self.is_full() {
+                break;
+            }
+            self.swallowed_syncs = self.swallowed_syncs.saturating_sub(1);
+            self.push(Expected::Sync);
+        }
     }
 
     /// Whether the target may say that it is ready though nothing waits for that.
@@ -283,7 +304,7 @@ impl Exchange {
 
     /// COPY FROM STDIN ended well: what it swallowed is gone for good.
     pub(crate) fn forget_swallowed_syncs(&mut self) {
-        self.swallowed_syncs = 0;
+        (self.swallowed_syncs, self.syncs_behind_data) = (0, 0);
     }
 
     /// A `ReadyForQuery` came that nothing waits for: COPY failed before it swallowed a Sync.

@@ -8,7 +8,7 @@ use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Parse, Query, tag
 use smallvec::smallvec;
 
 use super::ending::Ending;
-use super::engine::{Admission, CopyIn, Engine, Progress, Rest, Step, Wait};
+use super::engine::{Admission, Engine, Progress, Rest, Step, Wait};
 use super::exchange::{Expected, QueryReply, StatementReply};
 use super::facts;
 use super::large_bind::LARGE_BIND_BYTES;
@@ -142,6 +142,7 @@ impl Engine {
             self.give_up_copy(out);
             return Ok(self.wait_for_replies(out));
         }
+        self.copy_is_over();
         if self.activity.is_being_cancelled() && self.client_waits(Wait::Cancel, now) {
             return Ok(Step::Wait(Wait::Cancel));
         }
@@ -164,8 +165,6 @@ impl Engine {
             None => {
                 self.judge.forget_study();
                 self.activity.begin(now);
-                // To read it, the target must have given up a COPY that was not over.
-                self.copy_in = CopyIn::No;
                 if runs {
                     self.activate(now);
                     self.announce(now);

@@ -144,65 +144,6 @@ fn a_failed_parse_gives_the_name_back_to_what_it_was() {
 }
 
 #[test]
-fn copy_in_swallows_the_sync_that_came_before_its_data() {
-    let mut script = Setup::default().script();
-    let mut sent = parse_bind_execute("copy t from stdin");
-    sent.extend(sync());
-    script.client(&sent);
-    let answer = [
-        empty(tag::PARSE_COMPLETE),
-        empty(tag::BIND_COMPLETE),
-        made(|out| backend::put_raw(out, tag::COPY_IN_RESPONSE, &[0, 0, 0])),
-    ];
-    script.target(&answer.concat());
-    let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"1\n"));
-    let done = made(|out| backend::put_empty(out, frontend::tag::COPY_DONE));
-    assert_eq!(
-        tags(&script.client(&[data.clone(), data, done, sync()].concat())),
-        "ddcS"
-    );
-    script.target(&[complete("COPY 2"), ready(TransactionStatus::Idle)].concat());
-    assert_eq!(
-        script.record(),
-        [entry("copy t from stdin", "COPY 2 2", "I")]
-    );
-    assert!(script.engine.is_idle());
-}
-
-/// As PostgreSQL does it: what comes behind data that cannot be is not read by the COPY any more.
-#[test]
-fn a_sync_behind_data_that_failed_is_answered_before_the_query_behind_it() {
-    let mut script = Setup::default().script();
-    script.client(&query("copy t from stdin"));
-    script.target(&made(|out| {
-        backend::put_raw(out, tag::COPY_IN_RESPONSE, &[0, 0, 0]);
-    }));
-    let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"no number\n"));
-    let behind = [sync(), query("select 1"), sync()];
-    script.client(&[data, behind.concat()].concat());
-    let ready = || ready(TransactionStatus::Idle);
-    let failed = [error("22P02"), ready()];
-    script.target(
-        &[
-            failed.concat(),
-            ready(),
-            complete("SELECT 0"),
-            ready(),
-            ready(),
-        ]
-        .concat(),
-    );
-    assert_eq!(
-        script.record(),
-        [
-            entry("copy t from stdin", "22P02", "I"),
-            entry("select 1", "SELECT 0 0", "I")
-        ]
-    );
-    assert!(script.engine.is_answered());
-}
-
-#[test]
 fn copy_data_waits_until_it_is_known_what_it_is_for() {
     let mut script = Setup::default().script();
     let data = made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, b"1\n"));

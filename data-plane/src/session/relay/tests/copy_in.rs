@@ -1,4 +1,4 @@
-//! COPY FROM STDIN: what of its data is kept.
+//! COPY FROM STDIN: what of its data is kept, and which Syncs it swallows.
 
 use super::*;
 
@@ -53,4 +53,125 @@ fn binary_data_has_no_lines() {
     let (ended, kept) = copied(1, 7);
     assert_eq!(kept, message().repeat(7));
     assert!(!ended.rows_truncated);
+}
+
+fn data(line: &str) -> Vec<u8> {
+    let line = format!("{line}\n");
+    made(|out| backend::put_raw(out, frontend::tag::COPY_DATA, line.as_bytes()))
+}
+
+/// The answers to Parse, Bind and Execute of a COPY.
+fn begun() -> Vec<u8> {
+    [
+        empty(tag::PARSE_COMPLETE),
+        empty(tag::BIND_COMPLETE),
+        made(|out| backend::put_raw(out, tag::COPY_IN_RESPONSE, &[0, 0, 0])),
+    ]
+    .concat()
+}
+
+#[test]
+fn copy_in_swallows_the_sync_that_came_before_its_data() {
+    let mut script = Setup::default().script();
+    let mut sent = parse_bind_execute("copy t from stdin");
+    sent.extend(sync());
+    script.client(&sent);
+    script.target(&begun());
+    let data = data("1");
+    let done = made(|out| backend::put_empty(out, frontend::tag::COPY_DONE));
+    assert_eq!(
+        tags(&script.client(&[data.clone(), data, done, sync()].concat())),
+        "ddcS"
+    );
+    script.target(&[complete("COPY 2"), ready(TransactionStatus::Idle)].concat());
+    assert_eq!(
+        script.record(),
+        [entry("copy t from stdin", "COPY 2 2", "I")]
+    );
+    assert!(script.engine.is_idle());
+}
+
+/// As PostgreSQL does it: what comes behind data that cannot be is not read by the COPY any more.
+#[test]
+fn a_sync_behind_data_that_failed_is_answered_before_the_query_behind_it() {
+    let mut script = Setup::default().script();
+    script.client(&query("copy t from stdin"));
+    script.target(&made(|out| {
+        backend::put_raw(out, tag::COPY_IN_RESPONSE, &[0, 0, 0]);
+    }));
+    let behind = [sync(), query("select 1"), sync()];
+    script.client(&[data("no number"), behind.concat()].concat());
+    let ready = || ready(TransactionStatus::Idle);
+    let failed = [error("22P02"), ready()];
+    script.target(
+        &[
+            failed.concat(),
+            ready(),
+            complete("SELECT 0"),
+            ready(),
+            ready(),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        script.record(),
+        [
+            entry("copy t from stdin", "22P02", "I"),
+            entry("select 1", "SELECT 0 0", "I")
+        ]
+    );
+    assert!(script.engine.is_answered());
+}
+
+/// In the extended protocol a failed COPY makes the target discard what follows up to the next Sync, which is one that
+/// came behind the data. The error may be known before or after that Sync, or what stands behind it, has passed.
+#[test]
+fn what_stands_behind_a_sync_behind_failed_data_runs_whenever_the_error_comes() {
+    for error_after in 0..=3 {
+        let mut script = Setup::default().script();
+        script.client(&[parse_bind_execute("copy t from stdin"), sync()].concat());
+        script.target(&begun());
+        let behind = [data("no number"), sync(), sync(), query("select 1")];
+        let mut passed = String::new();
+        for (index, message) in behind.iter().enumerate() {
+            passed += &tags(&script.client(message));
+            if index == error_after {
+                script.target(&error("22P02"));
+            }
+        }
+        assert_eq!(
+            passed, "dSSQ",
+            "the error came behind message {error_after}"
+        );
+        let idle = || ready(TransactionStatus::Idle);
+        script.target(&[idle(), idle(), complete("SELECT 0"), idle()].concat());
+        assert_eq!(
+            script.record(),
+            [
+                entry("copy t from stdin", "22P02", "I"),
+                entry("select 1", "SELECT 0 0", "I")
+            ]
+        );
+    }
+}
+
+/// A COPY that is cancelled while it waits for data has read the Syncs that came before: it is over at the next one.
+#[test]
+fn a_cancelled_copy_has_swallowed_its_syncs() {
+    let mut script = Setup::default().script();
+    script.client(&parse_bind_execute("copy t from stdin"));
+    script.target(&begun());
+    script.client(&[data("1"), sync()].concat());
+    script.target(&error("57014"));
+    let behind = [query("select 1"), sync(), query("select 2")].concat();
+    assert_eq!(tags(&script.client(&behind)), "SQ");
+    let idle = || ready(TransactionStatus::Idle);
+    script.target(&[idle(), complete("SELECT 0"), idle()].concat());
+    assert_eq!(
+        script.record(),
+        [
+            entry("copy t from stdin", "57014", "I"),
+            entry("select 2", "SELECT 0 0", "I")
+        ]
+    );
 }
