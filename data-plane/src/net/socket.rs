@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Memory that a socket keeps while nothing is unsent: sessions that are idle are many.
@@ -24,6 +25,23 @@ pub(crate) struct Socket {
     is_keeping: bool,
     /// What is unsent must not go out.
     is_held: bool,
+    awaited: Awaited,
+}
+
+/// The task that the runtime will wake when something can be read. Until then a look is enough: to ask for it again takes
+/// a lock and another waker.
+#[derive(Debug, Default)]
+struct Awaited(Option<usize>);
+
+impl Awaited {
+    /// Where a waker's task is. No other can be there while the runtime keeps the waker.
+    fn task(cx: &Context<'_>) -> usize {
+        cx.waker().data().addr()
+    }
+
+    fn is_by(&self, cx: &Context<'_>) -> bool {
+        self.0 == Some(Self::task(cx))
+    }
 }
 
 #[derive(Debug)]
@@ -41,6 +59,7 @@ impl From<TcpStream> for Socket {
             unsent: Vec::new(),
             is_keeping: false,
             is_held: false,
+            awaited: Awaited::default(),
         }
     }
 }
@@ -94,6 +113,7 @@ impl Socket {
     /// # Errors
     /// When the system refuses; the socket cannot be used any more then.
     pub(crate) fn unwatch(&mut self) -> io::Result<()> {
+        self.awaited = Awaited(None);
         self.state = match std::mem::replace(&mut self.state, State::Lost) {
             State::Watched(stream) => State::Unwatched(stream.into_std()?),
             unchanged => unchanged,
@@ -123,7 +143,48 @@ impl Socket {
     /// # Errors
     /// When the socket is not usable, or the runtime is gone.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watched()?.poll_read_ready(cx)
+        if self.awaited.is_by(cx) {
+            if self
+                .watched()?
+                .try_io(Interest::READABLE, || Ok(()))
+                .is_err()
+            {
+                return Poll::Pending;
+            }
+            // Whom the runtime has woken it does not know any more.
+            self.awaited = Awaited(None);
+            return Poll::Ready(Ok(()));
+        }
+        let polled = self.watched()?.poll_read_ready(cx);
+        self.awaited = Awaited(polled.is_pending().then(|| Awaited::task(cx)));
+        polled
+    }
+
+    /// Reads what is there, if anything can be. What fills less than `buf` is all there is: the runtime is told so.
+    fn try_read(&mut self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
+        let stream = match self.watched() {
+            Ok(stream) => stream,
+            Err(error) => return Some(Err(error)),
+        };
+        let (socket, room) = (stream.as_raw_fd(), buf.remaining());
+        let mut count = None;
+        let tried = stream.try_io(Interest::READABLE, || {
+            let read = recv(socket, buf.initialize_unfilled(), MsgFlags::empty())?;
+            count = Some(read);
+            match read {
+                1.. if read < room => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        self.awaited = Awaited(None);
+        match (count, tried) {
+            (Some(count), _) => {
+                buf.advance(count);
+                Some(Ok(()))
+            }
+            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+            (None, tried) => Some(tried),
+        }
     }
 
     fn watched(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -146,7 +207,11 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().watched()?.poll_read(cx, buf)
+        let this = self.get_mut();
+        match this.try_read(buf) {
+            Some(read) => Poll::Ready(read),
+            None => this.watched()?.poll_read(cx, buf),
+        }
     }
 }
 
@@ -203,6 +268,10 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -211,6 +280,67 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         (client.unwrap(), accepted.unwrap().0.into())
+    }
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until `bell` has rung, or fails.
+    async fn rings(bell: &Bell) {
+        let rung = async {
+            while bell.0.swap(0, Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), rung)
+            .await
+            .expect("nobody was woken");
+    }
+
+    #[tokio::test]
+    async fn who_asked_last_is_woken_each_time_something_comes() {
+        let (mut peer, mut socket) = pair().await;
+        let bells = [Arc::new(Bell::default()), Arc::new(Bell::default())];
+        let wakers = bells.clone().map(Waker::from);
+        let mut read = [0; 16];
+        // A new socket may be taken for readable until it was read.
+        let mut nothing = ReadBuf::new(&mut read);
+        let cx = &mut Context::from_waker(&wakers[0]);
+        assert!(
+            Pin::new(&mut socket)
+                .poll_read(cx, &mut nothing)
+                .is_pending()
+        );
+        for round in 0..6 {
+            let last = round / 3;
+            for waker in wakers.iter().take(last + 1) {
+                let cx = &mut Context::from_waker(waker);
+                assert!(socket.poll_readable(cx).is_pending());
+                assert!(socket.poll_readable(cx).is_pending());
+            }
+            peer.write_all(b"part").await.unwrap();
+            rings(&bells[last]).await;
+            let cx = &mut Context::from_waker(&wakers[last]);
+            assert!(socket.poll_readable(cx).is_ready());
+            assert!(socket.poll_readable(cx).is_ready(), "it was not read");
+            let mut read = ReadBuf::new(&mut read);
+            assert!(Pin::new(&mut socket).poll_read(cx, &mut read).is_ready());
+            assert_eq!(read.filled(), b"part");
+        }
+        drop(peer);
+        let cx = &mut Context::from_waker(&wakers[0]);
+        while socket.poll_readable(cx).is_pending() {
+            rings(&bells[0]).await;
+        }
+        let mut read = ReadBuf::new(&mut read);
+        assert!(Pin::new(&mut socket).poll_read(cx, &mut read).is_ready());
+        assert_eq!(read.filled(), b"", "the end is seen");
     }
 
     #[tokio::test]

@@ -62,8 +62,8 @@ struct Told {
 /// What a session's client has heard of its statements.
 struct Heard {
     outcomes: Vec<Outcome>,
-    /// There may have been more: the connection was reset.
-    is_reset: bool,
+    /// There may have been more: the connection was cut.
+    is_cut: bool,
 }
 
 /// Plays the sessions that `pace` has a pace for, one after the other.
@@ -163,7 +163,7 @@ impl<'a> Players<'a> {
         let proxied = play(session, &place.login(person), pace, tls, &place.target).await?;
         let normal = |played: &Played| normal::normal(&played.answers, self.sample_end);
         let (mut at_target, mut through_proxy) = (normal(&direct), normal(&proxied));
-        if direct.is_reset || (proxied.is_reset && hangs_up(&direct.answers)) {
+        if direct.is_cut || (proxied.is_cut && hangs_up(&direct.answers)) {
             let common = at_target.len().min(through_proxy.len());
             at_target.truncate(common);
             through_proxy.truncate(common);
@@ -172,7 +172,7 @@ impl<'a> Players<'a> {
             Some(difference) => Err(difference),
             None if got_in => Ok(Some(Heard {
                 outcomes: told(&proxied.answers, session),
-                is_reset: proxied.is_reset,
+                is_cut: proxied.is_cut,
             })),
             None => Ok(None),
         }
@@ -192,7 +192,7 @@ impl<'a> Players<'a> {
             let counts = |one: &Outcome| !told.completed_only || !one.tag.is_empty();
             let answered: Vec<_> = answered.filter(counts).collect();
             let mut recorded: Vec<_> = recorded.filter(counts).collect();
-            if told.heard.is_reset {
+            if told.heard.is_cut {
                 recorded.truncate(answered.len());
             }
             if let Some(difference) = outcome_difference(&answered, &recorded) {

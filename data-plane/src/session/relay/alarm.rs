@@ -31,6 +31,11 @@ impl Alarm {
         self.is_registered = false;
     }
 
+    /// Whether the task will be woken by it.
+    pub(super) fn is_set(&self, now: Instant) -> bool {
+        self.is_registered && now < self.due
+    }
+
     /// Sees to it that the task is woken at `due` or before; ready when that has come already.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, due: Instant, now: Instant) -> Poll<()> {
         if due < self.due || now >= self.due {

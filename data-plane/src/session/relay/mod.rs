@@ -321,20 +321,20 @@ impl Relay {
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let mut due = self.timers.next();
-        if let Some(deadline) = self.engine.next_deadline() {
-            due = due.min(deadline);
-        }
-        let looks = [
+        let looks_soon = self.client.progress.wait == Some(Wait::Cancel) || self.is_held;
+        let dues = [
+            self.engine.next_deadline(),
             self.watchdog.due(self.engine.running()),
             self.room_watch.due(),
+            looks_soon.then(|| now + CANCEL_POLL),
         ];
-        for look in looks.into_iter().flatten() {
-            due = due.min(look);
+        let soonest = dues.into_iter().flatten().min();
+        // What ends the session by the clock is only ever put off.
+        if soonest.is_none() && self.alarm.is_set(now) {
+            return Poll::Pending;
         }
-        if self.client.progress.wait == Some(Wait::Cancel) || self.is_held {
-            due = due.min(now + CANCEL_POLL);
-        }
+        let end = self.timers.next();
+        let due = soonest.map_or(end, |due| due.min(end));
         // A notice that is due waits for the end of a message that is passing.
         self.alarm.poll(cx, due.max(now + CANCEL_POLL), now)
     }

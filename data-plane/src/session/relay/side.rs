@@ -26,6 +26,8 @@ pub(crate) struct Side {
     /// The engine was done with some of it in this turn.
     pub(super) got_on: bool,
     needs_flush: bool,
+    /// In this turn there was nothing to read, and the task is woken when there is.
+    was_quiet: bool,
     rests: Rests,
     /// Writing failed: the peer is gone, though its last words may still be readable.
     is_deaf: bool,
@@ -41,6 +43,7 @@ impl Side {
             progress: Progress::default(),
             got_on: false,
             needs_flush: false,
+            was_quiet: false,
             rests: Rests::default(),
             is_deaf: false,
         }
@@ -64,23 +67,35 @@ impl Side {
 
     /// One read; `Ready(0)` is the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let polled = loop {
-            ready!(self.rests.poll(cx));
-            let polled = self.connection.poll_fill(cx, self.progress.needs);
-            if polled.is_ready() || !self.rests.begin(&mut self.connection.stream) {
-                break polled;
-            }
-        };
+        let polled = self.poll_fill(cx);
         if let Poll::Ready(Ok(count)) = &polled {
             self.rests.came(*count);
         }
         self.has_news |= matches!(polled, Poll::Ready(Ok(1..)));
+        self.was_quiet = polled.is_pending();
         polled
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.rests.poll(cx));
+            let polled = self.connection.poll_fill(cx, self.progress.needs);
+            if polled.is_ready() || !self.rests.begin(&mut self.connection.stream) {
+                return polled;
+            }
+        }
+    }
+
+    /// The peer was written to: it is not let rest any more.
+    fn turned(&mut self) {
+        self.rests.turned();
+        self.was_quiet = false;
     }
 
     /// Whether nothing can be read now, or is to be; the task is woken when that changes.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.may_read()
+        self.was_quiet
+            || !self.may_read()
             || self.rests.poll(cx).is_pending()
             || self.connection.stream.poll_readable(cx).is_pending()
     }
@@ -109,8 +124,9 @@ impl Side {
         self.seat.leave(stream.unsent(), socket, frame, cx.waker())
     }
 
-    /// Takes back what was left; `rest` bytes of its last message are to come.
+    /// A new turn takes back what was left; `rest` bytes of its last message are to come.
     pub(super) fn take_back(&mut self, rest: usize) {
+        self.was_quiet = false;
         let stream = &mut self.connection.stream;
         let is_tls = stream.is_tls();
         let left = match is_tls {
@@ -165,7 +181,7 @@ impl Side {
             match poll_write(&mut self.connection.stream, cx, self.output.pending()) {
                 Poll::Ready(Ok(count)) => {
                     self.output.wrote(count, rest);
-                    self.rests.turned();
+                    self.turned();
                     self.needs_flush = true;
                 }
                 Poll::Ready(Err(error)) => {
@@ -196,7 +212,7 @@ impl Side {
         if !run.is_empty() && !self.is_deaf {
             match poll_write(&mut self.connection.stream, cx, run) {
                 Poll::Ready(Ok(count)) => {
-                    self.rests.turned();
+                    self.turned();
                     self.needs_flush = true;
                     if count == run.len() {
                         self.output.wrote_all(rest);

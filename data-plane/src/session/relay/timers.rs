@@ -54,6 +54,8 @@ pub(crate) struct Timers {
     lease: Arc<LeaseClock>,
     /// Minutes before the end for which the notice is still to come.
     notices: Vec<u64>,
+    /// When the first of them comes.
+    notice_at: Option<Instant>,
 }
 
 impl Timers {
@@ -64,7 +66,7 @@ impl Timers {
             _ => expiry,
         };
         let is_ahead = |minutes: &u64| MINUTE * u32::try_from(*minutes).unwrap_or(0) < ends_in;
-        Self {
+        let mut timers = Self {
             grant_id: terms.grant_id,
             end,
             ends_at: now + ends_in.min(FAR_AWAY),
@@ -74,7 +76,17 @@ impl Timers {
                 .into_iter()
                 .filter(is_ahead)
                 .collect(),
-        }
+            notice_at: None,
+        };
+        timers.expect_notice();
+        timers
+    }
+
+    fn expect_notice(&mut self) {
+        self.notice_at = self.notices.first().map(|minutes| {
+            let before = MINUTE * u32::try_from(*minutes).unwrap_or(0);
+            self.ends_at.checked_sub(before).unwrap_or(self.ends_at)
+        });
     }
 
     /// Whether the session may go on.
@@ -94,11 +106,11 @@ impl Timers {
 
     /// The notice that is due now, once.
     pub(crate) fn notice(&mut self, now: Instant) -> Option<String> {
-        let minutes = *self.notices.first()?;
-        if now < self.notice_at(minutes) {
+        if now < self.notice_at? {
             return None;
         }
-        self.notices.remove(0);
+        let minutes = self.notices.remove(0);
+        self.expect_notice();
         let unit = if minutes == 1 { "minute" } else { "minutes" };
         Some(match self.end {
             End::Expiry => format!("the grant expires in {minutes} {unit}"),
@@ -106,16 +118,10 @@ impl Timers {
         })
     }
 
-    fn notice_at(&self, minutes: u64) -> Instant {
-        let before = MINUTE * u32::try_from(minutes).unwrap_or(0);
-        self.ends_at.checked_sub(before).unwrap_or(self.ends_at)
-    }
-
     /// When to look again.
     pub(crate) fn next(&self) -> Instant {
-        let notice = self.notices.first().map(|minutes| self.notice_at(*minutes));
         let end = self.ends_at.min(self.lease.ends_at());
-        notice.map_or(end, |notice| notice.min(end))
+        self.notice_at.map_or(end, |notice| notice.min(end))
     }
 }
 
