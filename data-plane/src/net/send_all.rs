@@ -58,7 +58,15 @@ impl<'a> Run<'a> {
 /// Sends runs. What is wrong with a socket is not told: the next use of the socket does.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    context: Option<IoContext>,
+    together: Option<Together>,
+}
+
+/// AIO, with memory for what is said to it and what it says.
+#[derive(Debug)]
+struct Together {
+    context: IoContext,
+    blocks: Vec<IoControlBlock>,
+    events: Box<[IoEvent]>,
 }
 
 impl Sender {
@@ -70,15 +78,20 @@ impl Sender {
                 |error| tracing::debug!(%error, "no AIO, what sessions send has calls of its own"),
             )
             .ok();
-        Self { context }
+        let together = context.map(|context| Together {
+            context,
+            blocks: Vec::with_capacity(MAX_AT_ONCE),
+            events: vec![IoEvent::default(); MAX_AT_ONCE].into(),
+        });
+        Self { together }
     }
 
     /// Sends of each run what its socket takes at once.
-    pub(crate) fn send(&self, runs: &mut [Run<'_>]) {
-        match &self.context {
-            Some(context) if runs.len() > 1 => {
+    pub(crate) fn send(&mut self, runs: &mut [Run<'_>]) {
+        match &mut self.together {
+            Some(together) if runs.len() > 1 => {
                 for runs in runs.chunks_mut(MAX_AT_ONCE) {
-                    send_together(context, runs);
+                    together.send(runs);
                 }
             }
             _ => runs.iter_mut().for_each(Run::send),
@@ -86,53 +99,54 @@ impl Sender {
     }
 }
 
-fn send_together(context: &IoContext, runs: &mut [Run<'_>]) {
-    let submitted = submit(context, runs);
-    let (submitted, rest) = runs.split_at_mut(submitted.min(runs.len()));
-    let are_done = collect(context, submitted);
-    if !are_done {
-        // Nobody knows how much of them was sent, and what is sent twice is worse than an end.
-        for run in submitted.iter().filter(|run| run.sent.is_none()) {
-            let _gone_already = shutdown(run.socket, Shutdown::Both);
-        }
-    }
-    rest.iter_mut().for_each(Run::send);
-}
-
-/// Returns how many of the runs, from the first one on, the system has.
-fn submit(context: &IoContext, runs: &[Run<'_>]) -> usize {
-    let blocks = runs
-        .iter()
-        .zip(0..)
-        .map_while(|(run, number)| run.block(number));
-    let mut blocks: SmallVec<[IoControlBlock; MAX_AT_ONCE]> = blocks.collect();
-    let blocks: SmallVec<[&mut IoControlBlock; MAX_AT_ONCE]> = blocks.iter_mut().collect();
-    // It fails if the first one does, for a socket that is closed for instance.
-    context.submit(&blocks).unwrap_or(0)
-}
-
-/// Notes how each went; `false` when the system does not say it of all.
-fn collect(context: &IoContext, runs: &mut [Run<'_>]) -> bool {
-    let mut events = [IoEvent::default(); MAX_AT_ONCE];
-    let mut outstanding = runs.len();
-    while outstanding > 0 {
-        let Ok(least) = c_long::try_from(outstanding) else {
-            return false;
-        };
-        let count = match context.get_events(least, &mut events, None) {
-            Ok(count) => count,
-            Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => 0,
-            Err(_) => return false,
-        };
-        for event in events.iter().take(count) {
-            let number = usize::try_from(event.data).ok();
-            if let Some(run) = number.and_then(|number| runs.get_mut(number)) {
-                run.sent = Some(usize::try_from(event.res).unwrap_or(0));
+impl Together {
+    fn send(&mut self, runs: &mut [Run<'_>]) {
+        let submitted = self.submit(runs);
+        let (submitted, rest) = runs.split_at_mut(submitted.min(runs.len()));
+        let are_done = self.collect(submitted);
+        if !are_done {
+            // Nobody knows how much of them was sent, and what is sent twice is worse than an end.
+            for run in submitted.iter().filter(|run| run.sent.is_none()) {
+                let _gone_already = shutdown(run.socket, Shutdown::Both);
             }
         }
-        outstanding = outstanding.saturating_sub(count);
+        rest.iter_mut().for_each(Run::send);
     }
-    true
+
+    /// Returns how many of the runs, from the first one on, the system has.
+    fn submit(&mut self, runs: &[Run<'_>]) -> usize {
+        let blocks = runs.iter().zip(0..);
+        let blocks = blocks.map_while(|(run, number)| run.block(number));
+        self.blocks.clear();
+        self.blocks.extend(blocks);
+        let mut blocks = SmallVec::<[&mut IoControlBlock; MAX_AT_ONCE]>::new();
+        blocks.extend(&mut self.blocks);
+        // It fails if the first one does, for a socket that is closed for instance.
+        self.context.submit(&blocks).unwrap_or(0)
+    }
+
+    /// Notes how each went; `false` when the system does not say it of all.
+    fn collect(&mut self, runs: &mut [Run<'_>]) -> bool {
+        let mut outstanding = runs.len();
+        while outstanding > 0 {
+            let Ok(least) = c_long::try_from(outstanding) else {
+                return false;
+            };
+            let count = match self.context.get_events(least, &mut self.events, None) {
+                Ok(count) => count,
+                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => 0,
+                Err(_) => return false,
+            };
+            for event in self.events.iter().take(count) {
+                let number = usize::try_from(event.data).ok();
+                if let Some(run) = number.and_then(|number| runs.get_mut(number)) {
+                    run.sent = Some(usize::try_from(event.res).unwrap_or(0));
+                }
+            }
+            outstanding = outstanding.saturating_sub(count);
+        }
+        true
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +163,7 @@ mod tests {
         (socket, peer)
     }
 
-    fn send(sender: &Sender, runs: &[(&UnixStream, &[u8])]) -> Vec<usize> {
+    fn send(sender: &mut Sender, runs: &[(&UnixStream, &[u8])]) -> Vec<usize> {
         let mut runs: Vec<_> = runs
             .iter()
             .map(|(socket, bytes)| Run::new(socket.as_raw_fd(), bytes))
@@ -166,13 +180,13 @@ mod tests {
 
     fn senders() -> [Sender; 2] {
         let with_aio = Sender::new();
-        assert!(with_aio.context.is_some(), "this system has AIO");
-        [with_aio, Sender { context: None }]
+        assert!(with_aio.together.is_some(), "this system has AIO");
+        [with_aio, Sender { together: None }]
     }
 
     #[test]
     fn each_socket_gets_its_own_in_order_however_many_there_are() {
-        for sender in senders() {
+        for mut sender in senders() {
             for count in [1, 2, MAX_AT_ONCE + 3] {
                 let pairs: Vec<_> = (0..count).map(|_| pair()).collect();
                 let texts: Vec<_> = (0..count)
@@ -185,7 +199,7 @@ mod tests {
                         .map(|((socket, _), text)| (socket, text.as_bytes()))
                         .collect();
                     let lengths: Vec<_> = texts.iter().map(String::len).collect();
-                    assert_eq!(send(&sender, &runs), lengths);
+                    assert_eq!(send(&mut sender, &runs), lengths);
                 }
                 for ((_socket, peer), text) in pairs.iter().zip(&texts) {
                     assert_hears(peer, text.repeat(2).as_bytes());
@@ -196,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_a_socket_does_not_take_is_left_and_the_others_have_theirs() {
-        for sender in senders() {
+        for mut sender in senders() {
             let [
                 (full, slow),
                 (deaf, gone),
@@ -206,7 +220,7 @@ mod tests {
             drop(gone);
             let large = vec![7; 4 << 20];
             let sent = send(
-                &sender,
+                &mut sender,
                 &[
                     (&first, b"first"),
                     (&full, &large),
@@ -216,7 +230,10 @@ mod tests {
             );
             assert!(0 < sent[1] && sent[1] < large.len());
             assert_eq!([sent[0], sent[2], sent[3]], [5, 0, 4]);
-            assert_eq!(send(&sender, &[(&full, &large), (&last, b"more")]), [0, 4]);
+            assert_eq!(
+                send(&mut sender, &[(&full, &large), (&last, b"more")]),
+                [0, 4]
+            );
             assert_hears(&slow, &large[..sent[1]]);
             assert_hears(&hears_first, b"first");
             assert_hears(&hears_last, b"lastmore");
@@ -225,7 +242,7 @@ mod tests {
 
     #[test]
     fn one_that_is_closed_does_not_keep_the_others_from_theirs() {
-        for sender in senders() {
+        for mut sender in senders() {
             let [(before, hears_before), (after, hears_after)] = std::array::from_fn(|_| pair());
             // One that the system does not know, and one that cannot be.
             for (closed, closed_first) in [(RawFd::MAX, true), (RawFd::MAX, false), (-1, true)] {

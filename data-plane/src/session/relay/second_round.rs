@@ -5,7 +5,7 @@
 //! waits for its sockets, behind one write to the spool for all. What a socket does not take at once, and what may not go
 //! out yet, its session takes back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -43,7 +43,7 @@ struct Round {
 #[derive(Debug)]
 struct Place {
     bytes: Vec<u8>,
-    written: usize,
+    written: Cell<usize>,
     socket: RawFd,
     /// The frame that must be on the disk before.
     frame: Option<u64>,
@@ -54,7 +54,7 @@ impl Place {
     fn new() -> Self {
         Self {
             bytes: Vec::new(),
-            written: 0,
+            written: Cell::new(0),
             socket: -1,
             frame: None,
             session: Waker::noop().clone(),
@@ -71,33 +71,31 @@ impl Round {
     /// Writes what waits. Returns the sessions that have to see to theirs.
     fn end(&mut self) -> Vec<Waker> {
         self.turns = 0;
-        for (index, written) in self.send() {
-            if let Some(place) = self.places.get_mut(index) {
-                place.written = written;
-            }
-        }
+        self.send();
         self.waiting
             .drain(..)
             .filter_map(|index| self.places.get(index))
-            .filter(|place| place.written < place.bytes.len())
+            .filter(|place| place.written.get() < place.bytes.len())
             .map(|place| place.session.clone())
             .collect()
     }
 
-    /// Sends what waits and may go out. Returns the places, and how much of each was written.
-    fn send(&self) -> Few<(usize, usize)> {
+    /// Sends what waits and may go out.
+    fn send(&mut self) {
+        let Some(sender) = &mut self.sender else {
+            return;
+        };
         let (places, outbox) = (&self.places, self.outbox.as_deref());
-        let waiting = self.waiting.iter().copied();
-        let (indexes, mut runs): (Few<usize>, Few<Run<'_>>) = waiting
-            .filter_map(|index| Some((index, places.get(index)?)))
-            .filter(|(_, place)| place.may_go(outbox))
-            .map(|(index, place)| (index, Run::new(place.socket, &place.bytes)))
-            .unzip();
-        if let Some(sender) = &self.sender {
-            sender.send(&mut runs);
+        let (mut going, mut runs) = (Few::<&Place>::new(), Few::<Run<'_>>::new());
+        let waiting = self.waiting.iter().filter_map(|index| places.get(*index));
+        for place in waiting.filter(|place| place.may_go(outbox)) {
+            going.push(place);
+            runs.push(Run::new(place.socket, &place.bytes));
         }
-        let sent = runs.iter().map(Run::sent);
-        indexes.into_iter().zip(sent).collect()
+        sender.send(&mut runs);
+        for (place, run) in going.iter().zip(&runs) {
+            place.written.set(run.sent());
+        }
     }
 }
 
@@ -165,7 +163,8 @@ impl Seat {
                 return false;
             };
             std::mem::swap(&mut place.bytes, bytes);
-            (place.written, place.socket, place.frame) = (0, socket, frame);
+            place.written.set(0);
+            (place.socket, place.frame) = (socket, frame);
             place.session.clone_from(session);
             round.waiting.push(index);
             true
@@ -180,10 +179,11 @@ impl Seat {
             let round = &mut *round.borrow_mut();
             let place = round.places.get_mut(index)?;
             std::mem::swap(&mut place.bytes, bytes);
-            if place.written < bytes.len() {
+            let written = place.written.get();
+            if written < bytes.len() {
                 round.waiting.retain(|waiting| *waiting != index);
             }
-            Some(place.written)
+            Some(written)
         });
         // The thread may be at its end.
         taken.ok().flatten()
