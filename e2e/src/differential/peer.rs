@@ -34,6 +34,9 @@ pub enum Pace {
     Whole,
     /// So many bytes in each write.
     Chunks(usize),
+    /// Each message by itself, and the next one when nothing has come for so long: what the server says of one is known before
+    /// the next is sent.
+    Messages(Duration),
 }
 
 /// A message of the server.
@@ -225,13 +228,17 @@ impl Peer<'_> {
             }
             _ => {}
         }
+        if let Pace::Messages(quiet) = self.pace {
+            self.write().await;
+            while let Ok(Ok(())) = tokio::time::timeout(quiet, received.changed()).await {}
+        }
         Ok(())
     }
 
     async fn write(&mut self) {
         let due = std::mem::take(&mut self.due);
         let size = match self.pace {
-            Pace::Whole => due.len().max(1),
+            Pace::Whole | Pace::Messages(_) => due.len().max(1),
             Pace::Chunks(bytes) => bytes,
         };
         for chunk in due.chunks(size) {

@@ -283,7 +283,9 @@ pub fn session(seed: u64, queries: Queries) -> String {
     for _ in 0..steps {
         step(&mut random, syncs_often, queries, &mut lines);
     }
-    lines.push_str("sync\n");
+    if random.random_bool(0.75) {
+        lines.push_str("sync\n");
+    }
     lines
 }
 

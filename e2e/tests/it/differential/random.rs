@@ -1,6 +1,7 @@
 //! Sessions made up at random, which nobody would write: a fixed set in every run, others with `PGLENS_SEEDS`.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use pglens_e2e::differential::random::{Queries, REFUSED, session};
 use pglens_e2e::differential::script::{Errors, parse};
@@ -16,13 +17,17 @@ const SEEDS: &str = "PGLENS_SEEDS";
 
 const EVERY_TIME: Range<u64> = 0..100;
 
+const QUIET: Duration = Duration::from_millis(2);
+
 /// By turns; small chunks let the proxy and the target see the same messages at other moments.
-const MANNERS: [(Pace, Transport); 5] = [
+const MANNERS: [(Pace, Transport); 7] = [
     (Pace::Whole, Transport::Plain),
     (Pace::Chunks(50), Transport::Plain),
     (Pace::Whole, Transport::Tls),
     (Pace::Chunks(3), Transport::Plain),
+    (Pace::Messages(QUIET), Transport::Plain),
     (Pace::Chunks(40), Transport::Tls),
+    (Pace::Messages(QUIET), Transport::Tls),
 ];
 
 /// Differences that are made small and shown.
@@ -62,7 +67,7 @@ async fn check(grant: &GrantSpec, queries: Queries) {
             Ok(heard) => told.extend(heard.map(|heard| Told {
                 name: text,
                 heard,
-                completed_only: true,
+                has_strays: true,
             })),
             Err(_) if differing.len() == SHOWN => break,
             Err(difference) => {
