@@ -59,9 +59,9 @@ struct Told {
     has_strays: bool,
 }
 
-/// Broken messages, and Describe of names that nobody has given, are no statements. What fails so otherwise is left out
-/// with them.
-const OF_NO_STATEMENT: [&str; 3] = ["08P01", "26000", "34000"];
+/// Broken messages, and Describe of names that nobody has given or in a failed transaction, are no statements. What fails so
+/// otherwise is left out with them.
+const OF_NO_STATEMENT: [&str; 4] = ["08P01", "25P02", "26000", "34000"];
 
 /// What a session's client has heard of its statements.
 struct Heard {
