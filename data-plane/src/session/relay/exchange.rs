@@ -269,6 +269,7 @@ impl Exchange {
     /// COPY FROM STDIN began, the head: it swallows the Syncs that were sent before its data (PostgreSQL's `CopyGetData`).
     /// Behind any other message it has failed, or the connection ends with it.
     pub(crate) fn swallow_syncs(&mut self) {
+        self.syncs_behind_data = 0;
         while matches!(self.queue.get(1), Some(Expected::Sync)) {
             self.queue.remove(1);
             self.swallow_sync();

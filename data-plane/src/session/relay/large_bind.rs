@@ -68,6 +68,7 @@ impl Engine {
         if self.exchange.is_full() {
             return self.wait_for_replies(out);
         }
+        self.copy_is_over();
         if self.activity.is_being_cancelled() && self.client_waits(Wait::Cancel, now) {
             return Step::Wait(Wait::Cancel);
         }

@@ -37,6 +37,7 @@ impl Engine {
         if self.exchange.is_full() {
             return Ok(self.wait_for_replies(out));
         }
+        self.copy_is_over();
         let total = header.total_bytes();
         let Some(Beginning { name, text }) = begins(header.tag(), header.payload(prefix)) else {
             return Err(Ending::client_message_type(header.tag()));
