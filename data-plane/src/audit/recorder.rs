@@ -248,6 +248,11 @@ impl Recorder {
         }
     }
 
+    /// Whether the running statement is a COPY that has begun.
+    pub(crate) fn copies(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.copies)
+    }
+
     /// A result of the running statement is complete. Rows of a COPY are as many as its command tag says: messages may
     /// hold any number of them, a part of one, or a header.
     pub(crate) fn result_complete(&mut self, command_tag: &[u8]) {

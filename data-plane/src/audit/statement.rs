@@ -91,6 +91,14 @@ impl<'a> Outcome<'a> {
         }
     }
 
+    /// Whether it ran cannot be known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            unknown: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn failed(sqlstate: &'a [u8], message: &'a [u8]) -> Self {
         let message = message.get(..MAX_ERROR_MESSAGE_BYTES).unwrap_or(message);
         Self {

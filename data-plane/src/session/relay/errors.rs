@@ -21,6 +21,7 @@ impl Engine {
         if self.recorder.is_running() && !self.recorder.can_end(Follow::No) {
             return Reply::Wait;
         }
+        let is_copy = self.recorder.copies();
         let was_copying = std::mem::replace(&mut self.copy_in, CopyIn::No) != CopyIn::No;
         // A COPY can be cancelled behind a Sync that it has read, and fails of data before.
         if was_copying && fields.sqlstate != QUERY_CANCELED {
@@ -74,7 +75,11 @@ impl Engine {
         let unused = match self.exchange.head() {
             Some(expected) if expected.is_extended() => {
                 self.flushed = false;
-                self.exchange.fail_head()
+                let (unused, mut uncertain) = self.exchange.fail_head(is_copy);
+                while let Some(place) = uncertain.pop() {
+                    self.recorder.start_and_end(place, Outcome::unknown(), now);
+                }
+                unused
             }
             Some(Expected::Query(query)) => {
                 // The statements behind the one that failed do not run.

@@ -148,6 +148,15 @@ impl Expected {
         }
     }
 
+    /// Adds the places of its statements to `places`, the next one last.
+    fn take_places(&mut self, places: &mut Places) {
+        match self {
+            Self::Query(query) => places.append(&mut query.statements),
+            Self::Execute(reply) | Self::FunctionCall(reply) => places.extend(reply.place.take()),
+            _ => {}
+        }
+    }
+
     /// Statements that were paid for and have not run.
     fn unused_statements(&self) -> u64 {
         match self {
@@ -319,8 +328,9 @@ impl Exchange {
     }
 
     /// The head, a message of the extended protocol, failed: the target discards what follows up to the next Sync.
-    /// Returns the number of statements that were paid for and will not run.
-    pub(crate) fn fail_head(&mut self) -> u64 {
+    /// Returns the number of statements that were paid for and will not run, and those that may run after all: if the head
+    /// `is_copy`, a Sync that it seemed to swallow may be the next one.
+    pub(crate) fn fail_head(&mut self, is_copy: bool) -> (u64, Places) {
         let sync = self
             .queue
             .iter()
@@ -330,12 +340,16 @@ impl Exchange {
             .queue
             .drain(..sync.unwrap_or(self.queue.len()))
             .collect();
-        let mut unused = 0;
-        for (index, expected) in discarded.into_iter().enumerate().rev() {
+        let may_run = is_copy && self.has_swallowed_syncs();
+        let (mut unused, mut uncertain) = (0, Places::new());
+        for (index, mut expected) in discarded.into_iter().enumerate().rev() {
+            if may_run {
+                expected.take_places(&mut uncertain);
+            }
             unused += expected.unused_statements();
             self.take_back(expected, index == 0);
         }
-        unused
+        (unused, uncertain)
     }
 
     /// Takes back what a message that failed, or was discarded, has changed.

@@ -307,11 +307,7 @@ impl Engine {
                 query.outcome = outcome;
                 return Ok(Reply::Wait);
             }
-            let unknown = || Outcome {
-                unknown: true,
-                ..Outcome::default()
-            };
-            let outcome = outcome.map_or_else(unknown, |outcome| *outcome);
+            let outcome = outcome.map_or_else(Outcome::unknown, |outcome| *outcome);
             self.recorder.end(outcome, now);
         }
         self.recorder.ready(status);

@@ -175,3 +175,26 @@ fn a_cancelled_copy_has_swallowed_its_syncs() {
         ]
     );
 }
+
+/// Behind a CopyFail it is not known from here whether the Sync before it ended the COPY: then what follows runs.
+#[test]
+fn what_may_run_behind_a_failed_copy_is_on_record() {
+    let mut script = Setup::default().script();
+    script.client(&parse_bind_execute("copy t from stdin"));
+    script.target(&begun());
+    let fail = made(|out| frontend::put_copy_fail(out, "no more"));
+    let behind = [sync(), fail, query("select 1; select 2")].concat();
+    script.client(&[data("no number"), behind].concat());
+    let idle = || ready(TransactionStatus::Idle);
+    script.target(&[error("22P02"), idle()].concat());
+    let (ending, _told) = script.target_ends(&complete("SELECT 0"));
+    assert_eq!(ending.reason, "target_protocol");
+    assert_eq!(
+        script.record(),
+        [
+            entry("copy t from stdin", "22P02", ""),
+            entry("select 1", "unknown", ""),
+            entry("select 2", "unknown", "I"),
+        ]
+    );
+}
