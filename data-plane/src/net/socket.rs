@@ -29,7 +29,7 @@ pub(crate) struct Socket {
 }
 
 /// The task that the runtime will wake when something can be read. Until then a look is enough: to ask for it again takes
-/// a lock and another waker.
+/// a lock.
 #[derive(Debug, Default)]
 struct Awaited(Option<usize>);
 

@@ -295,15 +295,15 @@ impl Exchange {
         self.syncs_behind_data = 0;
     }
 
-    /// COPY FROM STDIN has failed, or the target would hang up: it did not read the Syncs behind its data, and they are
-    /// answered.
+    /// COPY FROM STDIN, the head, has failed, or the target would hang up: it did not read the Syncs behind its data, and they
+    /// are answered. Messages that were sent before its data began may stand behind it already, and they come later.
     pub(crate) fn expect_syncs_behind_data(&mut self) {
         for _ in 0..std::mem::take(&mut self.syncs_behind_data) {
             if self.is_full() {
                 break;
             }
             self.swallowed_syncs = self.swallowed_syncs.saturating_sub(1);
-            self.push(Expected::Sync);
+            self.queue.insert(1.min(self.queue.len()), Expected::Sync);
         }
     }
 

@@ -198,3 +198,26 @@ fn what_may_run_behind_a_failed_copy_is_on_record() {
         ]
     );
 }
+
+/// A trigger can make a COPY fail before it reads anything: the Sync behind it is answered, and the next message runs.
+#[test]
+fn what_was_sent_before_a_copy_began_and_failed_runs_and_is_on_record() {
+    let mut script = Setup::default().script();
+    let sent = [
+        parse_bind_execute("copy t from stdin"),
+        sync(),
+        query("select 1"),
+    ];
+    script.client(&sent.concat());
+    let idle = || ready(TransactionStatus::Idle);
+    script.target(&[begun(), error("P0001"), idle()].concat());
+    script.target(&[complete("SELECT 0"), idle()].concat());
+    assert_eq!(
+        script.record(),
+        [
+            entry("copy t from stdin", "P0001", "I"),
+            entry("select 1", "SELECT 0 0", "I")
+        ]
+    );
+    assert!(script.engine.is_answered());
+}
