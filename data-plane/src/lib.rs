@@ -15,6 +15,7 @@ mod net;
 mod policy;
 mod reload;
 mod run;
+mod runtime_thread;
 mod session;
 mod session_threads;
 mod tls;

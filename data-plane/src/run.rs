@@ -27,6 +27,7 @@ use crate::listener::starting::StartingSet;
 use crate::metrics::Metrics;
 use crate::net::keepalive;
 use crate::reload::Reload;
+use crate::runtime_thread::RuntimeThread;
 use crate::session::SessionDeps;
 use crate::session::cancel::WrongKeys;
 use crate::session_threads::SessionThreads;
@@ -41,6 +42,8 @@ const ENDED_QUEUE: usize = 4096;
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last records may take to be acknowledged.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the runtime of a process gives its threads.
+const RECORD_STACK_BYTES: usize = 2 * 1024 * 1024;
 /// Open files besides those of sessions and logins: spool, listeners, control planes, timers, cancel requests.
 const OTHER_FILES: usize = 256;
 
@@ -65,8 +68,8 @@ pub enum RunError {
     /// A listener that was bound has no address, or takes no settings.
     #[error("a listener cannot be used")]
     Listener(#[source] std::io::Error),
-    /// The system gives no threads for sessions.
-    #[error("the threads for sessions cannot be started")]
+    /// The system gives no threads for sessions or the record.
+    #[error("the threads for sessions and their record cannot be started")]
     Threads(#[source] std::io::Error),
 }
 
@@ -136,6 +139,8 @@ struct DataPlane {
     deps: Arc<SessionDeps>,
     starting: Arc<StartingSet>,
     threads: Arc<SessionThreads>,
+    /// The record's way out: its tasks wake each other some hundred times a second.
+    _record_thread: RuntimeThread,
     readiness: Readiness,
     asked_to_drain: watch::Receiver<Option<Duration>>,
     /// Ends the background tasks, in this order.
@@ -147,7 +152,12 @@ struct DataPlane {
 impl DataPlane {
     fn start(config: &Config, operations: TcpListener) -> Result<Self, RunError> {
         let run_id = RunId(Uuid::now_v7());
-        let planes = Arc::new(ControlPlanes::new(&config.control)?);
+        let record_thread =
+            RuntimeThread::start("record", RECORD_STACK_BYTES, |_runtime| {}, || {})
+                .map_err(RunError::Threads)?;
+        let record_runtime = record_thread.handle().clone();
+        let planes = ControlPlanes::new(&config.control, record_runtime.clone())?;
+        let planes = Arc::new(planes);
         let spool = &config.spool;
         let outbox = Outbox::create(&spool.folder, run_id, spool.limits)
             .map_err(|error| spool.unusable(&error))?;
@@ -201,8 +211,9 @@ impl DataPlane {
             outbox: Arc::clone(&outbox),
             known: known_receiver,
         };
-        background.spawn(publisher.run(stop_publishing.clone()));
-        background.spawn(Arc::clone(&outbox).keep(stop_attaching.clone()));
+        background.spawn_on(publisher.run(stop_publishing.clone()), &record_runtime);
+        let keeping = Arc::clone(&outbox).keep(stop_attaching.clone());
+        background.spawn_on(keeping, &record_runtime);
         let recovery = Recovery {
             folder: spool.folder.clone(),
             planes: Arc::clone(&planes),
@@ -244,6 +255,7 @@ impl DataPlane {
             deps: Arc::new(deps),
             starting,
             threads,
+            _record_thread: record_thread,
             readiness,
             asked_to_drain,
             stop_publishing,

@@ -1,29 +1,27 @@
 //! The threads that run sessions, each with a runtime of its own.
 //!
 //! A session lives on one thread from its first byte to its last: its wakes come from that thread's own poll of its
-//! sockets and cross to no other. What runs besides the sessions (the record's way to the control plane, the stream of
-//! leases, the operations port) has the runtime of the process. docs/performance.md has the profile that led here.
+//! sockets and cross to no other. What runs besides the sessions (logins to the control plane, the stream of leases, the
+//! operations port) has the runtime of the process, and the record's way out a thread of its own. docs/performance.md has
+//! the profiles that led here.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Handle};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::runtime_thread::RuntimeThread;
 use crate::session::relay::second_round;
 
 /// Stack of a thread, and of those that it hands work to. The analysis of a deeply nested statement needs 1.5 MiB.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Handles of the threads; they end when this is dropped.
+/// They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SessionThreads {
-    handles: Vec<Handle>,
+    threads: Vec<RuntimeThread>,
     next: AtomicUsize,
-    stop: CancellationToken,
 }
 
 impl SessionThreads {
@@ -32,29 +30,20 @@ impl SessionThreads {
     /// # Errors
     /// When the system gives no more threads, or no epoll instance.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
-        let mut threads = Self {
-            handles: Vec::new(),
-            next: AtomicUsize::new(0),
-            stop: CancellationToken::new(),
+        let start = |number| {
+            RuntimeThread::start(
+                &format!("sessions-{number}"),
+                STACK_BYTES,
+                |runtime| {
+                    runtime.on_thread_park(second_round::end);
+                },
+                second_round::enable,
+            )
         };
-        for number in 0..count {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                // Of the threads that judge long texts for it.
-                .thread_stack_size(STACK_BYTES)
-                .on_thread_park(second_round::end)
-                .build()?;
-            threads.handles.push(runtime.handle().clone());
-            let stop = threads.stop.clone();
-            thread::Builder::new()
-                .name(format!("sessions-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || {
-                    second_round::enable();
-                    runtime.block_on(stop.cancelled());
-                })?;
-        }
-        Ok(threads)
+        Ok(Self {
+            threads: (0..count).map(start).collect::<io::Result<_>>()?,
+            next: AtomicUsize::new(0),
+        })
     }
 
     /// Runs what `serve` makes of `socket` on the thread whose turn it is.
@@ -71,9 +60,10 @@ impl SessionThreads {
         F: Future<Output = ()> + Send + 'static,
     {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let Some(handle) = self.handles.get(turn % self.handles.len().max(1)) else {
+        let Some(thread) = self.threads.get(turn % self.threads.len().max(1)) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        let handle = thread.handle();
         // The socket must be known to the poll of the thread that serves it.
         let socket = socket.into_std()?;
         let socket = {
@@ -85,15 +75,10 @@ impl SessionThreads {
     }
 }
 
-impl Drop for SessionThreads {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 

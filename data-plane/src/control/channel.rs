@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use pglens_core::Secret;
 use pglens_runtime::TlsError;
 use pglens_runtime::tls::{load_certs, load_key, load_text};
+use tokio::runtime::Handle;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// A control plane in the same network answers in milliseconds; one that does not within this is passed over.
@@ -84,6 +85,8 @@ pub(crate) enum ReloadError {
 pub(crate) struct ControlPlanes {
     urls: Vec<String>,
     files: IdentityFiles,
+    /// What connections for records live on.
+    record_runtime: Handle,
     planes: RwLock<Vec<ControlPlane>>,
     /// Index of the one that answered last.
     preferred: AtomicUsize,
@@ -101,11 +104,17 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlanes {
-    pub(crate) fn new(config: &ControlConfig) -> Result<Self, InvalidControlPlane> {
+    /// Connections for records will live on `record_runtime`, all others on the one that this is called on.
+    pub(crate) fn new(
+        config: &ControlConfig,
+        record_runtime: Handle,
+    ) -> Result<Self, InvalidControlPlane> {
+        let planes = connect(&config.urls, &config.identity, &record_runtime)?;
         Ok(Self {
             urls: config.urls.clone(),
             files: config.files.clone(),
-            planes: RwLock::new(connect(&config.urls, &config.identity)?),
+            record_runtime,
+            planes: RwLock::new(planes),
             preferred: AtomicUsize::new(0),
         })
     }
@@ -120,7 +129,7 @@ impl ControlPlanes {
     /// When they cannot be used; nothing has changed then.
     pub(crate) fn reload(&self) -> Result<(), ReloadError> {
         let identity = self.files.read()?;
-        let planes = connect(&self.urls, &identity)?;
+        let planes = connect(&self.urls, &identity, &self.record_runtime)?;
         *self.planes.write() = planes;
         Ok(())
     }
@@ -143,15 +152,18 @@ impl ControlPlanes {
 fn connect(
     urls: &[String],
     identity: &IdentityPem,
+    record_runtime: &Handle,
 ) -> Result<Vec<ControlPlane>, InvalidControlPlane> {
     let connect = |url: &String| {
         let endpoint = endpoint(identity, url).map_err(|source| InvalidControlPlane {
             url: url.clone(),
             source,
         })?;
+        let decisions = endpoint.connect_lazy();
+        let _there = record_runtime.enter();
         Ok(ControlPlane {
             url: url.clone(),
-            decisions: endpoint.connect_lazy(),
+            decisions,
             records: endpoint.connect_lazy(),
         })
     };
