@@ -49,3 +49,25 @@ impl RuntimeThread {
         &self.handle
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn tasks_run_on_the_thread_and_end_with_it() {
+        let started = RuntimeThread::start("of-its-own", 1 << 20, |_runtime| {}, || {}).unwrap();
+        let named = started
+            .handle()
+            .spawn(async { thread::current().name().map(str::to_owned) });
+        assert_eq!(named.await.unwrap().as_deref(), Some("of-its-own"));
+        let (never_sent, gone) = oneshot::channel::<()>();
+        started.handle().spawn(async move {
+            std::future::pending::<()>().await;
+            drop(never_sent);
+        });
+        drop(started);
+        assert!(gone.await.is_err());
+    }
+}
