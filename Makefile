@@ -44,10 +44,12 @@ clippy: ## Lints, warnings are errors
 	@echo "==> clippy"
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-# With the examples, so that libraries have the features that clippy has built them with.
+# With the examples, so that libraries have the features that clippy has built them with. Programs are those without a library of
+# their name, as `cargo doc` takes them by itself.
 doc: ## Documentation, warnings are errors
 	@echo "==> doc"
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --lib --examples --bin pglens
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --lib --examples \
+		--bin pglens --bin pglens-bench-ingest
 
 # Always the whole workspace: a part of it would be built with other features of its libraries, from the start. The
 # tests of the command have `pglens` built, so it is there for the end-to-end tests as well.
