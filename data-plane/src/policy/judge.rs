@@ -98,14 +98,14 @@ impl Judge {
         let judged = self.judged(bytes)?;
         Some(Judged {
             substitute: self.lowered_timeout(&judged.text),
-            text: Arc::clone(&judged.text),
-            analysis: Arc::clone(&judged.analysis),
-            verdict: judged.verdict.clone().map_err(|refusal| self.told(refusal)),
+            text: judged.text,
+            analysis: judged.analysis,
+            verdict: judged.verdict.map_err(|refusal| self.told(refusal)),
             longer_by: judged.longer_by,
         })
     }
 
-    fn judged(&mut self, bytes: &[u8]) -> Option<Arc<pglens_policy::Judged>> {
+    fn judged(&mut self, bytes: &[u8]) -> Option<pglens_policy::Judged> {
         if bytes.len() <= AT_ONCE_BYTES {
             let rules = self.rules();
             return Some(self.cache.judge_after(&mut self.last, bytes, &rules));
@@ -113,7 +113,7 @@ impl Judge {
         if let Some(study) = &self.study
             && study.is_of(bytes)
         {
-            return study.judged();
+            return study.judged().cloned();
         }
         let rules = self.rules();
         let known = self.cache.known(bytes, &rules);

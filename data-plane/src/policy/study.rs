@@ -50,8 +50,8 @@ impl Study {
         }
     }
 
-    pub(super) fn judged(&self) -> Option<Arc<Judged>> {
-        self.judged.clone()
+    pub(super) fn judged(&self) -> Option<&Judged> {
+        self.judged.as_deref()
     }
 }
 

@@ -22,7 +22,11 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// Whether the text asks for the grant. PostgreSQL's grammar has no such statement: "grant" is a reserved word.
 pub(crate) fn is_show_grant(text: &[u8]) -> bool {
-    if text.len() > MAX_TEXT_BYTES {
+    // Most texts select.
+    let selects = text
+        .get(..2)
+        .is_some_and(|two| two.eq_ignore_ascii_case(b"se"));
+    if selects || text.len() > MAX_TEXT_BYTES {
         return false;
     }
     let is_around = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';

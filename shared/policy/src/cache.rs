@@ -11,6 +11,7 @@ use pglens_core::ErrorCode;
 use crate::analysis::{Analysis, analyze};
 use crate::catalog::Catalog;
 use crate::guard::ControlGuard;
+use crate::last_verdict::{LastVerdict, of_shape};
 use crate::refusal::Refusal;
 use crate::shape::shape_of;
 
@@ -33,7 +34,7 @@ pub enum Rules {
 }
 
 /// A text with what is known of it and whether it may run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Judged {
     /// As it is recorded: bytes that are not UTF-8 are replaced.
     pub text: Arc<str>,
@@ -51,27 +52,6 @@ pub struct Judged {
 #[derive(Clone)]
 pub struct VerdictCache {
     judged: Cache<Key, Arc<Judged>, RandomState>,
-}
-
-/// The verdict that a session had last. Many send the same text again, or one that differs in constants: comparing the
-/// two costs less than looking it up.
-#[derive(Debug, Default)]
-pub struct LastVerdict {
-    /// With the number of the rules.
-    kept: Option<(u64, Arc<Judged>)>,
-}
-
-impl LastVerdict {
-    fn on(&self, number: u64, text: &[u8]) -> Option<Arc<Judged>> {
-        let (by, judged) = self.kept.as_ref()?;
-        (*by == number && judged.text.as_bytes() == text).then(|| Arc::clone(judged))
-    }
-
-    fn keep(&mut self, number: u64, text: &[u8], judged: &Arc<Judged>) {
-        // What is recorded of bytes that are no text is another text.
-        let is_same = judged.text.as_bytes() == text;
-        self.kept = is_same.then(|| (number, Arc::clone(judged)));
-    }
 }
 
 /// The number of the rules, and the text.
@@ -157,14 +137,18 @@ impl VerdictCache {
     /// The verdict on the text of a message, made now if it is not kept.
     #[must_use]
     pub fn judge(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
-        self.judge_after(&mut LastVerdict::default(), text, rules)
+        let judge = |text: &[u8]| self.judge_as_it_is(text, rules);
+        match by_shape(text, |shape| Some(judge(shape))) {
+            Some(judged) => Arc::new(judged),
+            None => judge(text),
+        }
     }
 
     /// The same, with a look at the `last` verdict of the session before.
     #[must_use]
-    pub fn judge_after(&self, last: &mut LastVerdict, text: &[u8], rules: &Rules) -> Arc<Judged> {
+    pub fn judge_after(&self, last: &mut LastVerdict, text: &[u8], rules: &Rules) -> Judged {
         let number = rules.number();
-        if let Some(judged) = last.on(number, text) {
+        if let Some(judged) = last.on_like(number, text) {
             return judged;
         }
         let mut judge = |text: &[u8]| {
@@ -175,19 +159,19 @@ impl VerdictCache {
             })
         };
         let by_shape = by_shape(text, |shape| Some(judge(shape)));
-        by_shape.unwrap_or_else(|| judge(text))
+        by_shape.unwrap_or_else(|| Judged::clone(&judge(text)))
     }
 
     /// The verdict on the text of a message if it needs no parser: it is kept, or that of another text of its shape is.
     /// `None` for a text too long to be kept.
     #[must_use]
-    pub fn known(&self, text: &[u8], rules: &Rules) -> Option<Arc<Judged>> {
+    pub fn known(&self, text: &[u8], rules: &Rules) -> Option<Judged> {
         if text.len() > MAX_CACHED_TEXT_BYTES {
             return None;
         }
         let number = rules.number();
         let kept = |text: &[u8]| self.judged.get(&KeyRef(number, text));
-        by_shape(text, kept).or_else(|| kept(text))
+        by_shape(text, kept).or_else(|| kept(text).as_deref().cloned())
     }
 
     fn judge_as_it_is(&self, text: &[u8], rules: &Rules) -> Arc<Judged> {
@@ -243,19 +227,9 @@ impl VerdictCache {
 }
 
 /// The verdict on a text whose shape is that of others, which it shares with them. `judge` is asked about the shape.
-fn by_shape(text: &[u8], judge: impl FnOnce(&[u8]) -> Option<Arc<Judged>>) -> Option<Arc<Judged>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let shape = shape_of(text)?;
-    let known = judge(shape.as_bytes())?;
-    if known.analysis.parse.is_err() || known.analysis.statements.len() != 1 {
-        return None;
-    }
-    Some(Arc::new(Judged {
-        text: text.into(),
-        analysis: Arc::clone(&known.analysis),
-        verdict: known.verdict.clone(),
-        longer_by: text.len() - shape.len(),
-    }))
+fn by_shape(text: &[u8], judge: impl FnOnce(&[u8]) -> Option<Arc<Judged>>) -> Option<Judged> {
+    let shape = shape_of(std::str::from_utf8(text).ok()?)?;
+    of_shape(text, &*judge(shape.as_bytes())?)
 }
 
 impl Default for VerdictCache {
@@ -309,28 +283,6 @@ mod tests {
         }
         cache.judged.run_pending_tasks();
         assert_eq!(cache.len(), 2, "with rules and without");
-    }
-
-    #[test]
-    fn the_last_verdict_serves_its_own_text_and_rules_only() {
-        let (cache, mut last) = (VerdictCache::new(), LastVerdict::default());
-        let mut is_kept = |text: &str, rules: &Rules| {
-            let judged = cache.judge_after(&mut last, text.as_bytes(), rules);
-            assert_eq!(&*judged.text, text);
-            let kept = last.kept.as_ref().unwrap();
-            assert_eq!(kept.1.verdict.is_ok(), judged.verdict.is_ok());
-            Arc::clone(&kept.1)
-        };
-        let reads = reads();
-        let first = is_kept("DELETE FROM t WHERE a = 1", &writes());
-        let again = is_kept("DELETE FROM t WHERE a = 22", &writes());
-        assert!(first.verdict.is_ok() && Arc::ptr_eq(&first, &again));
-        let refused = is_kept("DELETE FROM t WHERE a = 1", &reads);
-        assert!(refused.verdict.is_err(), "by other rules");
-        let other = is_kept("DELETE FROM t WHERE b = 1", &writes());
-        assert!(!Arc::ptr_eq(&first, &other));
-        let _ = cache.judge_after(&mut last, b"SELECT '\xff'", &reads);
-        assert!(last.kept.is_none(), "as text it may be allowed");
     }
 
     #[test]

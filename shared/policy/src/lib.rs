@@ -14,13 +14,15 @@ mod catalog;
 mod fingerprint;
 mod guard;
 mod kind;
+mod last_verdict;
 mod parser;
+mod pattern;
 mod refusal;
 mod shape;
 pub mod startup;
 
 pub use analysis::{Analysis, Statement, analyze};
-pub use cache::{Judged, LastVerdict, Rules, VerdictCache};
+pub use cache::{Judged, Rules, VerdictCache};
 pub use catalog::{
     AllowedFunctions, Builder as CatalogBuilder, Catalog, FETCH as CATALOG_QUERY, InvalidFunction,
     InvalidRow,
@@ -28,5 +30,6 @@ pub use catalog::{
 pub use fingerprint::{Fingerprint, LazyFingerprint};
 pub use guard::{ControlGuard, FunctionRef, NameRef, Notation, Uses};
 pub use kind::StatementKind;
+pub use last_verdict::LastVerdict;
 pub use parser::{INLINE_MAX_BYTES, MAX_ANALYSED_BYTES, MAX_ANALYSED_TOKENS, ParseFailure};
 pub use refusal::Refusal;

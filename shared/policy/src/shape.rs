@@ -16,8 +16,10 @@
 //! functions and lengths of types stand in parentheses, where nothing is replaced, and only for `set_config` does the guard
 //! look at a constant elsewhere. `tests` holds text and shape against each other.
 
+use std::ops::Range;
+
 /// Longest text that is looked at; longer ones rarely have a shape.
-const MAX_BYTES: usize = 4096;
+pub(crate) const MAX_BYTES: usize = 4096;
 /// More digits can be more than a 32 bit integer holds, and are another token then.
 const MAX_DIGITS: usize = 9;
 
@@ -84,28 +86,69 @@ pub(crate) fn shape_of(sql: &str) -> Option<String> {
     if memchr::memchr3(b'$', b':', b'"', bytes).is_some() {
         return None;
     }
+    let (mut shape, mut copied) = (String::with_capacity(bytes.len()), 0);
+    lex(sql, |constant, place| {
+        shape.push_str(sql.get(copied..place.start)?);
+        shape.push_str(constant.stand_in());
+        copied = place.end;
+        Some(())
+    })?;
+    shape.push_str(sql.get(copied..)?);
+    (copied > 0).then_some(shape)
+}
+
+/// A constant that a shape has another one for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Constant {
+    Number,
+    String,
+}
+
+impl Constant {
+    /// What stands for it in a shape.
+    pub(crate) fn stand_in(self) -> &'static str {
+        match self {
+            Self::Number => "1",
+            Self::String => "''",
+        }
+    }
+
+    /// Bytes of the one that `bytes` begin with, if they do and it may stand in a text that has a shape. What touches it is
+    /// not looked at.
+    pub(crate) fn length_in(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Number => {
+                let digits = run_of(bytes, |byte| byte.is_ascii_digit());
+                (1..=MAX_DIGITS).contains(&digits).then_some(digits)
+            }
+            Self::String if bytes.first() == Some(&b'\'') => string_of(bytes),
+            Self::String => None,
+        }
+    }
+}
+
+/// Goes through `sql` and tells `found` where its constants stand; `None`: the text has no shape.
+pub(crate) fn lex(
+    sql: &str,
+    found: impl FnMut(Constant, Range<usize>) -> Option<()>,
+) -> Option<()> {
     let mut lexer = Lexer {
         sql,
-        shape: String::with_capacity(bytes.len()),
-        copied: 0,
+        found,
         at: 0,
         depth: 0,
         string_end: None,
     };
-    while let Some(byte) = bytes.get(lexer.at) {
+    while let Some(byte) = sql.as_bytes().get(lexer.at) {
         lexer.token(class(*byte))?;
     }
-    let has_constants = lexer.copied > 0;
-    lexer.shape.push_str(sql.get(lexer.copied..)?);
-    has_constants.then_some(lexer.shape)
+    Some(())
 }
 
 /// Goes through a text token by token.
-struct Lexer<'a> {
+struct Lexer<'a, F> {
     sql: &'a str,
-    shape: String,
-    /// The shape has the text up to here.
-    copied: usize,
+    found: F,
     at: usize,
     /// Open parentheses: what stands inside stays as it is.
     depth: usize,
@@ -113,7 +156,7 @@ struct Lexer<'a> {
     string_end: Option<usize>,
 }
 
-impl Lexer<'_> {
+impl<F: FnMut(Constant, Range<usize>) -> Option<()>> Lexer<'_, F> {
     /// Takes what begins here; `None`: the text has no shape.
     fn token(&mut self, class: Class) -> Option<()> {
         let rest = self.sql.as_bytes().get(self.at..)?;
@@ -151,12 +194,12 @@ impl Lexer<'_> {
     }
 
     fn number(&mut self, rest: &[u8]) -> Option<()> {
-        let digits = run_of(rest, |byte| byte.is_ascii_digit());
+        let digits = Constant::Number.length_in(rest)?;
         let (before, behind) = (self.before(), rest.get(digits).copied().unwrap_or(b' '));
-        if digits > MAX_DIGITS || before == b'.' || behind == b'.' || is_word(behind) {
+        if before == b'.' || behind == b'.' || is_word(behind) {
             return None;
         }
-        self.constant(digits, "1")
+        self.constant(Constant::Number, digits)
     }
 
     fn string(&mut self, rest: &[u8]) -> Option<()> {
@@ -166,20 +209,18 @@ impl Lexer<'_> {
         if is_word(self.before()) || between.flatten().is_some_and(is_blank) {
             return None;
         }
-        self.constant(string_of(rest)?, "''")?;
+        self.constant(Constant::String, string_of(rest)?)?;
         self.string_end = Some(self.at);
         Some(())
     }
 
-    /// Puts `stand_in` in the place of a constant of `length` bytes.
-    fn constant(&mut self, length: usize, stand_in: &str) -> Option<()> {
-        if self.depth == 0 {
-            self.shape.push_str(self.sql.get(self.copied..self.at)?);
-            self.shape.push_str(stand_in);
-            self.copied = self.at + length;
+    fn constant(&mut self, constant: Constant, length: usize) -> Option<()> {
+        let place = self.at..self.at + length;
+        self.at = place.end;
+        match self.depth {
+            0 => (self.found)(constant, place),
+            _ => Some(()),
         }
-        self.at += length;
-        Some(())
     }
 }
 
@@ -227,167 +268,4 @@ fn run_of(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::{Analysis, analyze};
-    use pglens_testkit::corpus::{Step, read};
-    use proptest::prelude::*;
-
-    /// What is known of `sql` by its shape.
-    fn by_shape(sql: &str) -> Option<Analysis> {
-        let shape = shape_of(sql)?;
-        let mut known = analyze(&shape);
-        match (&known.parse, known.statements.as_mut_slice()) {
-            (Ok(()), [only]) => only.range.end += sql.len() - shape.len(),
-            _ => return None,
-        }
-        Some(known)
-    }
-
-    #[test]
-    fn constants_fold_and_nothing_else_does() {
-        assert_eq!(
-            shape_of("SELECT a1 FROM t WHERE aid = 42;").unwrap(),
-            "SELECT a1 FROM t WHERE aid = 1;"
-        );
-        assert_eq!(shape_of("select -0,77").unwrap(), "select -1,1");
-        assert_eq!(
-            shape_of("select a from t where b='x;--y' and c = 'it''s /*' or d = ''''").unwrap(),
-            "select a from t where b='' and c = '' or d = ''"
-        );
-        assert_eq!(
-            shape_of("select f(1, ')''('), 2 where a in (3, 4) and b = ('5') or c = 6").unwrap(),
-            "select f(1, ')''('), 1 where a in (3, 4) and b = ('5') or c = 1"
-        );
-        assert_eq!(
-            shape_of("select interval '7 days', 'a'").unwrap(),
-            "select interval '', ''"
-        );
-        for other in [
-            "select a from t",
-            "select f(1)",
-            "select 1)",
-            "select set_config(name, 'x', false) from pg_settings where name = 'y'",
-            "select \"Set_Config\"(name, 'x', false) from pg_settings where name = 'y'",
-            "select ('a')",
-            "select ('a'\n'b') = 1",
-            "select (E'a') = 1",
-            "select E'1'",
-            "select e'\\', ';'",
-            "select U&'1'",
-            "select b'1'",
-            "select interval'1'",
-            "select '\\, 2'",
-            "select '\n'",
-            "select 'ä'",
-            "select 'a",
-            "select 'a''",
-            "select 'a'\n'b'",
-            "select 'a' 'b'",
-            "select 'a'; select 'b'",
-            "select \"a\" = 2",
-            "select $1 + 2",
-            "select 1.5",
-            "select .5",
-            "select 1 . 5 --",
-            "select 1e5",
-            "select 0x1f",
-            "select 1_000",
-            "select 12345678901",
-            "select 1 --2",
-            "select 1 /* 2 */",
-            "select 1; select 2",
-            "select 1; ;",
-            "select a[1]",
-            "select 1::int",
-            "select\u{a0}1",
-            "selects 1",
-            "set x = 1",
-            "explain select 1",
-            " select 1",
-        ] {
-            assert_eq!(shape_of(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_text_that_is_no_sql_is_not_known_by_its_shape() {
-        assert_eq!(
-            shape_of("select 1 from where").unwrap(),
-            "select 1 from where"
-        );
-        assert_eq!(by_shape("select 2 from where"), None);
-    }
-
-    #[test]
-    fn no_attack_hides_behind_a_shape() {
-        let corpora = [
-            include_str!("../tests/corpus/read_attacks.sql"),
-            include_str!("../tests/corpus/read_honest.sql"),
-            include_str!("../tests/corpus/write_attacks.sql"),
-            include_str!("../tests/corpus/write_honest.sql"),
-        ];
-        let mut shapes = 0;
-        for step in corpora
-            .into_iter()
-            .flat_map(read)
-            .flat_map(|case| case.steps)
-        {
-            let (Step::Query(sql) | Step::Extended(sql, _)) = step else {
-                continue;
-            };
-            if let Some(known) = by_shape(&sql) {
-                assert_eq!(known, analyze(&sql), "{sql}");
-                shapes += 1;
-            }
-        }
-        assert!(shapes > 40, "only {shapes} texts have one");
-    }
-
-    proptest! {
-        #[test]
-        fn text_and_shape_have_the_same_analysis(
-            words in prop::collection::vec(
-                prop::sample::select(vec![
-                    "a", "b1", "t.c", "from", "where", "and", "or", "order by", "limit", "offset", "into", "set", "=",
-                    "<", ">=", "+", "-", "*", ",", "as", "union all select", "group by", "between", "is", "null",
-                    "not", "interval", "fetch first", "rows only", "for update", "pg_settings", "-", ".",
-                    "(", ")", "count(*)", "coalesce(", "in (", "exists (select", "varchar(", "now()", "name",
-                ]),
-                0..14,
-            ),
-            numbers in prop::collection::vec((0usize..16, 0u32..1_100_000_000), 0..4),
-            strings in prop::collection::vec((0usize..16, r"'[ -~\n]{0,6}'|'(''|[a-z ]){0,3}'"), 0..4),
-            verb in prop::sample::select(vec!["SELECT", "select", "update", "delete from"]),
-            end in prop::sample::select(vec!["", ";", " ; ", "\n"]),
-            gap in prop::sample::select(vec![" ", "\n", ""]),
-        ) {
-            let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-            for (at, number) in numbers {
-                words.insert(at.min(words.len()), number.to_string());
-            }
-            for (at, string) in strings {
-                words.insert(at.min(words.len()), string);
-            }
-            let sql = format!("{verb} {}{end}", words.join(gap));
-            if let Some(known) = by_shape(&sql) {
-                prop_assert_eq!(known, analyze(&sql), "{}", sql);
-            }
-        }
-
-        #[test]
-        fn usual_statements_are_known_by_their_shape(a in 0u32..999_999_999, b in 0u32..999_999_999) {
-            for sql in [
-                format!("SELECT abalance FROM pgbench_accounts WHERE aid = {a};"),
-                format!("UPDATE pgbench_accounts SET abalance = abalance + {a} WHERE aid = {b};"),
-                format!("delete from t where a > -{a} and b between {a} and {b}"),
-                format!("SELECT id, name FROM app.customers WHERE id = {a} AND status = 'active {b}'"),
-                format!("select f(a, {a}, '{b}'), count(*) from t where c in ({a}, {b}) and d > {a} group by 1"),
-                format!("select a->'{a}' from t where b like '%{b}''%' order by c at time zone 'utc{a}'"),
-                format!("select * from s.t order by {a} limit {b} offset 5"),
-            ] {
-                prop_assert_eq!(by_shape(&sql), Some(analyze(&sql)), "{}", sql);
-            }
-        }
-    }
-}
+mod tests;
