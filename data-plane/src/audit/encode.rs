@@ -8,16 +8,19 @@ use pglens_core::SessionId;
 use pglens_policy::Fingerprint;
 use uuid::Uuid;
 
+use protobuf::{Gathered, message_in_message};
+pub(crate) use protobuf::{bytes, message, number, present_bytes, present_number, signed};
+
+mod protobuf;
+
 /// `RecordBatch.records`.
 const RECORD: u32 = 3;
-const WIRE_VARINT: u32 = 0;
-const WIRE_BYTES: u32 = 2;
-/// Bytes of a length that is filled in afterwards; enough for 256 MiB, and no record is near that.
-const LENGTH_BYTES: usize = 4;
-/// Longest varint.
-const MAX_VARINT_BYTES: usize = 10;
-/// Smaller numbers take one byte.
-const ONE_BYTE: u64 = 0x80;
+/// What an id takes, and a number at most, with their keys.
+const ID: usize = 18;
+const NUMBER: usize = 11;
+/// A fingerprint takes as much as an id, with a longer key in ends, and a digest has 32 bytes.
+const FINGERPRINT: usize = 19;
+const DIGEST: usize = 35;
 
 /// The start of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +108,7 @@ pub(crate) trait Encode {
 
     /// Appends the whole entry of `RecordBatch.records`.
     fn put(&self, out: &mut Vec<u8>) {
-        message(out, RECORD, |out| {
-            message(out, Self::FIELD, |out| self.fields(out));
-        });
+        message_in_message(out, (RECORD, Self::FIELD), |out| self.fields(out));
     }
 }
 
@@ -115,32 +116,45 @@ impl Encode for Started<'_> {
     const FIELD: u32 = 1;
 
     fn fields(&self, out: &mut Vec<u8>) {
-        self.common_fields(out);
-        self.own_fields(out);
+        let mut gathered = Gathered::<{ 2 * ID + FINGERPRINT + 2 * NUMBER }>::new();
+        self.gather_common(&mut gathered);
+        self.gather_own(&mut gathered);
+        gathered.append_to(out);
+        out.extend_from_slice(self.parameters);
+        bytes(out, 5, self.kind.as_bytes());
+        bytes(out, 4, self.sql.as_bytes());
     }
 }
 
 impl Started<'_> {
     /// Appends what the next statement of a session may have as well. The text is the last of it.
     pub(crate) fn common_fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 2, self.session_id.0.as_bytes());
+        let mut gathered = Gathered::<{ ID + FINGERPRINT }>::new();
+        self.gather_common(&mut gathered);
+        gathered.append_to(out);
         bytes(out, 5, self.kind.as_bytes());
-        put_fingerprint(out, 8, self.fingerprint);
         bytes(out, 4, self.sql.as_bytes());
     }
 
     /// Appends what no other statement has.
     pub(crate) fn own_fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 1, self.query_id.as_bytes());
-        number(out, 3, self.sequence);
+        let mut gathered = Gathered::<{ ID + 2 * NUMBER }>::new();
+        self.gather_own(&mut gathered);
+        gathered.append_to(out);
         out.extend_from_slice(self.parameters);
-        signed(out, 7, self.started_at_unix_us);
     }
-}
 
-fn put_fingerprint(out: &mut Vec<u8>, field: u32, fingerprint: Option<Fingerprint>) {
-    if let Some(fingerprint) = fingerprint {
-        bytes(out, field, &hexadecimal(fingerprint.0));
+    fn gather_common<const N: usize>(&self, gathered: &mut Gathered<N>) {
+        gathered.id(2, self.session_id.0);
+        if let Some(fingerprint) = self.fingerprint {
+            gathered.fixed(8, hexadecimal(fingerprint.0));
+        }
+    }
+
+    fn gather_own<const N: usize>(&self, gathered: &mut Gathered<N>) {
+        gathered.id(1, self.query_id);
+        gathered.number(3, self.sequence);
+        gathered.number(7, self.started_at_unix_us.cast_unsigned());
     }
 }
 
@@ -165,10 +179,13 @@ impl Encode for Rows<'_> {
     const FIELD: u32 = 2;
 
     fn fields(&self, out: &mut Vec<u8>) {
-        ids(out, self.query_id, self.session_id);
-        number(out, 3, u64::from(self.chunk));
-        number(out, 4, self.first_row);
-        number(out, 5, u64::from(self.row_count));
+        let mut gathered = Gathered::<{ 2 * ID + 3 * NUMBER }>::new();
+        gathered.id(1, self.query_id);
+        gathered.id(2, self.session_id.0);
+        gathered.number(3, u64::from(self.chunk));
+        gathered.number(4, self.first_row);
+        gathered.number(5, u64::from(self.row_count));
+        gathered.append_to(out);
         bytes(out, 6, self.data);
     }
 
@@ -180,27 +197,32 @@ impl Encode for Rows<'_> {
 impl Ended<'_> {
     /// Appends its fields, which [`Settled`] makes an event of.
     pub(crate) fn put_fields(&self, out: &mut Vec<u8>) {
-        ids(out, self.query_id, self.session_id);
-        number(out, 3, self.duration_us);
+        let mut gathered = Gathered::<{ 2 * ID + 9 * NUMBER + DIGEST + FINGERPRINT }>::new();
+        gathered.id(1, self.query_id);
+        gathered.id(2, self.session_id.0);
+        gathered.number(3, self.duration_us);
         if let Some(first_row_us) = self.first_row_us {
-            present_number(out, 4, first_row_us);
+            gathered.present_number(4, first_row_us);
         }
-        number(out, 5, self.row_count);
-        number(out, 6, self.bytes_in);
-        number(out, 7, self.bytes_out);
+        gathered.number(5, self.row_count);
+        gathered.number(6, self.bytes_in);
+        gathered.number(7, self.bytes_out);
+        gathered.number(13, u64::from(self.rows_truncated));
+        gathered.number(14, self.captured_rows);
+        gathered.number(15, self.captured_bytes);
+        if let Some(digest) = self.result_digest {
+            gathered.fixed(16, digest);
+        }
+        gathered.number(18, u64::from(self.outcome_unknown));
+        if let Some(fingerprint) = self.fingerprint {
+            gathered.fixed(19, hexadecimal(fingerprint.0));
+        }
+        gathered.append_to(out);
         bytes(out, 8, self.command_tag.as_bytes());
         bytes(out, 9, self.sqlstate.as_bytes());
         bytes(out, 10, self.error_message.as_bytes());
         bytes(out, 11, self.refusal.as_bytes());
         out.extend_from_slice(self.columns);
-        number(out, 13, u64::from(self.rows_truncated));
-        number(out, 14, self.captured_rows);
-        number(out, 15, self.captured_bytes);
-        if let Some(digest) = &self.result_digest {
-            bytes(out, 16, digest);
-        }
-        number(out, 18, u64::from(self.outcome_unknown));
-        put_fingerprint(out, 19, self.fingerprint);
     }
 }
 
@@ -231,126 +253,6 @@ impl Encode for SessionEnded<'_> {
         number(out, 6, self.bytes_used);
         number(out, 7, self.bytes_in);
         number(out, 8, self.bytes_out);
-    }
-}
-
-/// Bytes of a key and a varint, to be appended at once.
-#[derive(Default)]
-struct Short {
-    bytes: [u8; 2 * MAX_VARINT_BYTES],
-    count: usize,
-}
-
-impl Short {
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.count) {
-            *place = byte;
-            self.count += 1;
-        }
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= ONE_BYTE {
-            self.push(low_bits(value) | 0x80);
-            value >>= 7;
-        }
-        self.push(low_bits(value));
-    }
-
-    fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes.get(..self.count).unwrap_or_default());
-    }
-}
-
-fn low_bits(value: u64) -> u8 {
-    u8::try_from(value & 0x7f).unwrap_or_default()
-}
-
-/// Appends a number; 0 is what a reader assumes without it.
-#[inline]
-pub(crate) fn number(out: &mut Vec<u8>, field: u32, value: u64) {
-    if value != 0 {
-        present_number(out, field, value);
-    }
-}
-
-#[inline]
-pub(crate) fn present_number(out: &mut Vec<u8>, field: u32, value: u64) {
-    let mut short = Short::default();
-    short.varint(key(field, WIRE_VARINT));
-    short.varint(value);
-    short.append_to(out);
-}
-
-#[inline]
-pub(crate) fn signed(out: &mut Vec<u8>, field: u32, value: i64) {
-    number(out, field, value.cast_unsigned());
-}
-
-/// Appends a text or bytes; the empty ones are what a reader assumes without it.
-#[inline]
-pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    if !value.is_empty() {
-        present_bytes(out, field, value);
-    }
-}
-
-#[inline]
-pub(crate) fn present_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    let key = key(field, WIRE_BYTES);
-    match (u8::try_from(key), u8::try_from(value.len())) {
-        (Ok(key @ 0..0x80), Ok(length @ 0..0x80)) => out.extend_from_slice(&[key, length]),
-        _ => {
-            let mut short = Short::default();
-            short.varint(key);
-            short.varint(value.len() as u64);
-            short.append_to(out);
-        }
-    }
-    out.extend_from_slice(value);
-}
-
-/// Appends what the events of statements begin with: the ids of the statement and of its session, fields 1 and 2.
-fn ids(out: &mut Vec<u8>, query_id: Uuid, session_id: SessionId) {
-    const ID_BYTES: u8 = 16;
-    let mut fields = [0; 2 * (2 + ID_BYTES as usize)];
-    let (first, second) = fields.split_at_mut(2 + usize::from(ID_BYTES));
-    for (place, number, id) in [(first, 1, query_id), (second, 2, session_id.0)] {
-        let head = [
-            u8::try_from(key(number, WIRE_BYTES)).unwrap_or_default(),
-            ID_BYTES,
-        ];
-        if let Some((to, rest)) = place.split_first_chunk_mut() {
-            *to = head;
-            rest.copy_from_slice(id.as_bytes());
-        }
-    }
-    out.extend_from_slice(&fields);
-}
-
-#[inline]
-fn key(field: u32, wire_type: u32) -> u64 {
-    u64::from(field << 3 | wire_type)
-}
-
-/// Appends a message whose length is known afterwards.
-#[inline]
-pub(crate) fn message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    let mut short = Short::default();
-    short.varint(key(field, WIRE_BYTES));
-    short.append_to(out);
-    let length_at = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
-    content(out);
-    let length = (out.len() - length_at - LENGTH_BYTES) as u64;
-    let padded = [
-        low_bits(length) | 0x80,
-        low_bits(length >> 7) | 0x80,
-        low_bits(length >> 14) | 0x80,
-        low_bits(length >> 21),
-    ];
-    if let Some(place) = out.get_mut(length_at..length_at + LENGTH_BYTES) {
-        place.copy_from_slice(&padded);
     }
 }
 

@@ -9,14 +9,10 @@ use crate::clock::Now;
 /// method 3), the rest is random. The generator is the thread's own, because the system's costs a system call each time.
 pub(super) fn query_id(now: Now) -> Uuid {
     let micros = now.unix_us.max(0).unsigned_abs();
-    let mut bytes = [0; 10];
-    rand::rng().fill_bytes(&mut bytes);
-    if let (Some(place), Ok(fraction)) = (
-        bytes.first_chunk_mut(),
-        u16::try_from(micros % 1000 * 4096 / 1000),
-    ) {
-        *place = fraction.to_be_bytes();
-    }
+    let fraction = u16::try_from(micros % 1000 * 4096 / 1000).unwrap_or_default();
+    let random = rand::rng().next_u64();
+    let bytes = u128::from(fraction) << 64 | u128::from(random);
+    let [_, _, _, _, _, _, bytes @ ..] = bytes.to_be_bytes();
     Builder::from_unix_timestamp_millis(micros / 1000, &bytes).into_uuid()
 }
 

@@ -68,6 +68,11 @@ impl<'a> Fields<'a> {
 
     /// A text up to its NUL, which is taken as well.
     pub(crate) fn cstr(&mut self) -> Result<&'a [u8], MalformedMessage> {
+        // Most names are empty.
+        if let Some((0, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(b"");
+        }
         let end = memchr::memchr(0, self.rest)
             .ok_or_else(|| self.malformed("a text has no terminator"))?;
         let text = self.bytes(end)?;

@@ -184,3 +184,16 @@ fn fingerprints_have_the_digits_they_are_printed_with() {
         assert_eq!(hexadecimal(number), printed.as_bytes());
     }
 }
+
+#[test]
+fn numbers_of_any_size_are_read_as_they_were_written() {
+    let edges = (0..64).flat_map(|bits| [1 << bits, (1 << bits) - 1, (1 << bits) + 1]);
+    for value in edges.chain([u64::MAX, 1_790_000_000_123_456]) {
+        let mut out = Vec::new();
+        number(&mut out, 5, value);
+        let read = v1::StatementEnded::decode(out.as_slice()).unwrap();
+        assert_eq!(read.row_count, value);
+        let varint = prost::encoding::encoded_len_varint(value);
+        assert!(value == 0 || out.len() == 1 + varint, "{value}");
+    }
+}
