@@ -15,7 +15,7 @@ use crate::audit::capture::CaptureLimits;
 use crate::audit::outbox::{Acknowledged, Next, SpoolLimits};
 use crate::audit::recorder::{Follow, Outcome};
 use crate::audit::window::BatchLimit;
-use crate::audit::{Columns, Outbox, Parameters, Recorder, StatementFacts};
+use crate::audit::{Columns, Outbox, Recorder, StatementFacts, Text};
 use crate::clock::Now;
 use crate::metrics::Metrics;
 
@@ -75,14 +75,13 @@ pub fn record(folder: &Path, statements: u64, together: u64) -> std::io::Result<
 }
 
 fn start(session: &mut Recorder, text: &Arc<str>) {
-    let facts = StatementFacts {
+    let said = Text {
         text: Arc::clone(text),
         range: 0..text.len(),
         kind: "SELECT",
         fingerprint: LazyFingerprint::default(),
-        parameters: Parameters::default(),
-        bytes_in: text.len() as u64,
     };
+    let facts = StatementFacts::new(said, text.len() as u64);
     if let Some(place) = session.promise(facts) {
         session.start(place, Columns::default(), Now::read());
     }

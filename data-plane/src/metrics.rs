@@ -100,11 +100,12 @@ impl CancelOutcome {
 }
 
 /// How a statement ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum StatementOutcome {
     Succeeded,
     Failed,
     Refused,
+    #[default]
     Unknown,
 }
 

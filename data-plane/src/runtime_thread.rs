@@ -1,9 +1,11 @@
-//! A thread with a single-threaded runtime of its own: its tasks wake each other without a word to another processor.
+//! A thread with a runtime of its own: its tasks wake each other without a word to another processor, and need not be fit
+//! to be moved to one.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The thread ends when this is dropped, and its tasks with it.
@@ -28,25 +30,42 @@ impl RuntimeThread {
         // Also of the threads that judge long texts, or wait for the disk, for it.
         builder.enable_all().thread_stack_size(stack_bytes);
         configure(&mut builder);
-        let runtime = builder.build()?;
-        let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let (started, starting) = mpsc::channel();
         thread::Builder::new()
             .name(name.to_owned())
             .stack_size(stack_bytes)
             .spawn(move || {
                 begin();
-                runtime.block_on(stopped.cancelled());
+                // Such a runtime stays on the thread that made it.
+                match builder.build_local(LocalOptions::default()) {
+                    Ok(runtime) => run(&runtime, &started, &stopped),
+                    Err(error) => {
+                        let _nobody_waits = started.send(Err(error));
+                    }
+                }
             })?;
+        let handle = starting.recv().map_err(io::Error::other)??;
         Ok(Self {
             handle,
             _stop: stop.drop_guard(),
         })
     }
 
+    /// Spawns tasks on the thread; those of them that cannot be sent to it are spawned there, by others.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+}
+
+fn run(
+    runtime: &LocalRuntime,
+    started: &mpsc::Sender<io::Result<Handle>>,
+    stopped: &CancellationToken,
+) {
+    if started.send(Ok(runtime.handle().clone())).is_ok() {
+        runtime.block_on(stopped.cancelled());
     }
 }
 

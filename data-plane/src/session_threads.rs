@@ -57,7 +57,7 @@ impl SessionThreads {
         serve: impl FnOnce(TcpStream) -> F + Send + 'static,
     ) -> io::Result<()>
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = ()> + 'static,
     {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(thread) = self.threads.get(turn % self.threads.len().max(1)) else {
@@ -70,7 +70,12 @@ impl SessionThreads {
             let _there = handle.enter();
             TcpStream::from_std(socket)?
         };
-        tracker.spawn_on(serve(socket), handle);
+        // A session counts what it holds without regard to other threads: it begins where it stays.
+        let (token, tracker) = (tracker.token(), tracker.clone());
+        handle.spawn(async move {
+            tracker.spawn_local(serve(socket));
+            drop(token);
+        });
         Ok(())
     }
 }

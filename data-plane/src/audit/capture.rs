@@ -24,6 +24,14 @@ pub(crate) struct Chunk<'a> {
     pub(crate) data: &'a [u8],
 }
 
+/// Rows of a statement that no more follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastRows {
+    pub(crate) chunk: u32,
+    pub(crate) first_row: u64,
+    pub(crate) row_count: u32,
+}
+
 /// Whether rows of the same record may follow a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follow {
@@ -234,6 +242,17 @@ impl Capture {
         })
     }
 
+    /// The rows kept since the last chunk if there are some: those that stand in the memory that [`Capture::take_buffer`]
+    /// hands out. No more may follow.
+    pub(crate) fn last_rows(&mut self) -> Option<LastRows> {
+        let chunk = self.chunk(Follow::No)?;
+        Some(LastRows {
+            chunk: chunk.number,
+            first_row: chunk.first_row,
+            row_count: chunk.row_count,
+        })
+    }
+
     /// The chunk was handed on, and its memory serves the next one.
     pub(crate) fn handed_on(&mut self) {
         self.chunk.clear();
@@ -258,9 +277,8 @@ impl Capture {
         self.digest.value()
     }
 
-    /// The memory, for the rows of another statement.
+    /// The memory, with the last rows in it.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
-        self.chunk.clear();
         std::mem::take(&mut self.chunk)
     }
 }

@@ -1,6 +1,6 @@
 //! The columns of a result, as they stand in the record of its statement.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use pglens_rpc::v1;
 use pglens_wire::frontend::format_at;
@@ -12,7 +12,7 @@ const FIELD: u32 = 12;
 
 /// Encoded once, when they are described: clients run the same statements over and over. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Columns(Option<Arc<Described>>);
+pub(crate) struct Columns(Option<Rc<Described>>);
 
 #[derive(Debug)]
 struct Described {
@@ -28,7 +28,7 @@ impl Columns {
             encode::message(&mut fields, FIELD, |out| put(out, column));
         }
         let fields = fields.into_boxed_slice();
-        Self(Some(Arc::new(Described { list, fields })))
+        Self(Some(Rc::new(Described { list, fields })))
     }
 
     /// The fields, as they stand in the record.
@@ -47,7 +47,7 @@ impl Columns {
 
     #[cfg(test)]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let pointer = |columns: &Self| columns.0.as_ref().map(Arc::as_ptr);
+        let pointer = |columns: &Self| columns.0.as_ref().map(Rc::as_ptr);
         pointer(self) == pointer(other)
     }
 }

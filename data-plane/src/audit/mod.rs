@@ -20,6 +20,7 @@ pub(crate) mod window;
 mod writer;
 
 pub(crate) use columns::Columns;
-pub(crate) use outbox::{Outbox, Reservation};
+pub(crate) use outbox::{Outbox, OutboxHold, Reservation};
 pub(crate) use parameters::{Parameter, Parameters};
-pub(crate) use recorder::{Recorder, StatementFacts};
+pub(crate) use recorder::Recorder;
+pub(crate) use statement::{Said, StatementFacts, Text};

@@ -5,23 +5,26 @@
 //! until a session needs them written ([`Outbox::flush`]), or for a few milliseconds: what all sessions have made until
 //! then goes to the disk in one write. It survives the end of the process, not that of the machine.
 
+mod append;
 mod keeper;
 mod publishing;
+mod room;
 mod state;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pglens_core::{RunId, Secret};
 use tokio::sync::{Notify, watch};
-use uuid::Uuid;
 
-use super::encode::{Encode, Started};
 use super::folder::RunFolder;
 use super::frame::{FrameError, FrameKey};
 use super::window::Batch;
 use super::writer::{Pending, WriteError, Writer, Written};
+pub(crate) use append::{Appending, Pushed};
+pub(crate) use room::{OutboxHold, Reservation};
 use state::State;
 pub(crate) use state::{Acknowledged, CursorMismatch};
 
@@ -29,9 +32,6 @@ pub(crate) use state::{Acknowledged, CursorMismatch};
 const RECORD_OVERHEAD_BYTES: usize = 128;
 /// Records that no session wants written yet are written when they have this size.
 const MAX_PENDING_BYTES: usize = 128 * 1024;
-/// A record of this size, rows of a large result, does not gather with what is pending: what holds them would grow to hold
-/// both. Nor is it kept in memory: it is read from the disk, from the kernel's memory that is, when it is sent.
-const LARGE_RECORD_BYTES: usize = 64 * 1024;
 /// The spool is this many segments, so that freed disk comes back in small parts.
 const SEGMENTS: u64 = 16;
 const MIN_SEGMENT_BYTES: u64 = 256 * 1024;
@@ -52,6 +52,10 @@ pub(crate) struct Outbox {
     writer: Mutex<Writer>,
     folder: Arc<RunFolder>,
     capacity_bytes: usize,
+    /// The newest frame that is written.
+    written_frame: AtomicU64,
+    /// The spool cannot be written.
+    has_fault: AtomicBool,
     /// Counts the times that room came back, or a record that was waited for is durable; whoever waits watches it.
     room: watch::Sender<u64>,
     /// Wakes the publisher when what it waits for is written.
@@ -74,14 +78,6 @@ pub(crate) struct WakeAt {
 pub(crate) struct Depth {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-}
-
-/// Where a record went.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pushed {
-    pub(crate) sequence: u64,
-    /// What [`Outbox::flush_through`] wants to know.
-    pub(crate) frame: u64,
 }
 
 /// What can be sent next.
@@ -125,6 +121,8 @@ impl Outbox {
             writer: Mutex::new(writer),
             folder,
             capacity_bytes: usize::try_from(capacity).unwrap_or(usize::MAX),
+            written_frame: AtomicU64::new(0),
+            has_fault: AtomicBool::new(false),
             room: watch::Sender::new(0),
             written: Notify::new(),
             untidy: Notify::new(),
@@ -145,100 +143,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Promises place for the records of one statement, if there is some.
-    ///
-    /// At most half of the capacity is promised, so that rows of running statements always find room again once
-    /// records are acknowledged; otherwise promises could wait for rows that wait for promises.
-    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        let bytes = bytes + 2 * RECORD_OVERHEAD_BYTES;
-        let mut state = self.state.lock();
-        let reserved = state.reserved_bytes + bytes;
-        let is_usable = state.is_unlocked && !state.has_fault;
-        if !is_usable
-            || reserved > self.capacity_bytes / 2
-            || state.used() + reserved > self.capacity_bytes
-        {
-            state.room_wanted = true;
-            return None;
-        }
-        state.reserved_bytes = reserved;
-        drop(state);
-        Some(Reservation {
-            outbox: Arc::clone(self),
-            bytes,
-        })
-    }
-
-    /// Whether `bytes` of rows would find room now. Up to `promised` they have a place already.
-    pub(crate) fn has_room(&self, bytes: usize, promised: usize) -> bool {
-        let mut state = self.state.lock();
-        let needed = state.used() + state.reserved_bytes + bytes + RECORD_OVERHEAD_BYTES;
-        let has_place = bytes <= promised || needed <= self.capacity_bytes;
-        let has_room = !state.has_fault && has_place;
-        state.room_wanted |= !has_room;
-        has_room
-    }
-
-    /// Appends a record whether there is room or not. What bounds the excess is that only records with a promised place,
-    /// or for which [`Outbox::has_room`] was asked, or that end a session come here.
-    pub(crate) fn push(&self, event: &impl Encode) -> Pushed {
-        self.push_and(event, |_state| {})
-    }
-
-    /// Appends the start of a statement that was announced, which settles it.
-    pub(crate) fn push_announced(&self, started: &Started<'_>) -> Pushed {
-        self.push_and(started, |state| {
-            state.announced.remove(&started.query_id);
-        })
-    }
-
-    fn push_and(&self, event: &impl Encode, change: impl FnOnce(&mut State)) -> Pushed {
-        let large = Some(event.large_bytes()).filter(|bytes| *bytes >= LARGE_RECORD_BYTES);
-        if large.is_some() {
-            self.flush();
-        }
-        let mut state = self.state.lock();
-        if let Some(bytes) = large {
-            state.pending.expect_large(bytes + RECORD_OVERHEAD_BYTES);
-        }
-        event.put(&mut state.pending.sent);
-        change(&mut state);
-        state.pending.records += 1;
-        state.newest += 1;
-        let pushed = Pushed {
-            sequence: state.newest,
-            frame: state.next_frame(),
-        };
-        let is_large = state.pending.bytes() >= MAX_PENDING_BYTES && !state.has_fault;
-        let wakes_writer = !std::mem::replace(&mut state.is_looked_after, true);
-        drop(state);
-        if is_large {
-            self.flush();
-        }
-        if wakes_writer {
-            self.unwritten.notify_one();
-        }
-        pushed
-    }
-
-    /// Notes a statement that may run as soon as its bytes are forwarded, though its record begins later. Returns the
-    /// frame that says so.
-    pub(crate) fn announce(&self, started: &Started<'_>) -> u64 {
-        let mut state = self.state.lock();
-        let frame = state.next_frame();
-        state.pending.notes.announce(started);
-        state.announced.insert(started.query_id, frame);
-        frame
-    }
-
-    /// An announced statement does not run.
-    pub(crate) fn settle(&self, query_id: Uuid) {
-        let mut state = self.state.lock();
-        if state.announced.remove(&query_id).is_some() {
-            state.pending.notes.settle(query_id);
-        }
-    }
-
     /// Writes what was pushed until now. `false`: that is not possible now, and what was pushed must not take effect.
     pub(crate) fn flush(&self) -> bool {
         let mut writer = self.writer.lock();
@@ -253,8 +157,7 @@ impl Outbox {
 
     /// The same for what went into `frame` and those before it: another session may have seen to it.
     pub(crate) fn flush_through(&self, frame: u64) -> bool {
-        let is_written = self.state.lock().is_written(frame);
-        is_written || self.flush()
+        self.written_frame.load(Ordering::Acquire) >= frame || self.flush()
     }
 
     fn write(&self, writer: &mut Writer, pending: Pending) -> bool {
@@ -281,9 +184,11 @@ impl Outbox {
     fn wrote(&self, pending: Pending, written: Written) {
         let mut state = self.state.lock();
         state.add(pending, written);
-        let had_fault = std::mem::take(&mut state.has_fault);
+        self.written_frame
+            .store(state.written_frame(), Ordering::Release);
         let wakes = state.wakes();
         drop(state);
+        let had_fault = !self.is_sound() && self.has_fault.swap(false, Ordering::SeqCst);
         if wakes {
             self.written.notify_one();
         }
@@ -297,8 +202,7 @@ impl Outbox {
         if matches!(error, WriteError::NoKey) {
             return;
         }
-        let had_fault = std::mem::replace(&mut self.state.lock().has_fault, true);
-        if !had_fault {
+        if !self.has_fault.swap(true, Ordering::SeqCst) {
             tracing::error!(error = %pglens_runtime::Chain(error), "spool cannot be written, statements are refused");
             self.untidy.notify_one();
         }
@@ -307,10 +211,6 @@ impl Outbox {
     /// Fires whenever room came back.
     pub(crate) fn watch_room(&self) -> watch::Receiver<u64> {
         self.room.subscribe()
-    }
-
-    fn tell_room(&self) {
-        self.room.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn depth(&self) -> Depth {
@@ -362,35 +262,6 @@ impl Outbox {
             self.tell_room();
         }
         Ok(())
-    }
-
-    fn release(&self, bytes: usize) {
-        let mut state = self.state.lock();
-        state.reserved_bytes = state.reserved_bytes.saturating_sub(bytes);
-        let room_wanted = std::mem::take(&mut state.room_wanted);
-        drop(state);
-        if room_wanted {
-            self.tell_room();
-        }
-    }
-}
-
-/// A promised place in the outbox; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    outbox: Arc<Outbox>,
-    bytes: usize,
-}
-
-impl Reservation {
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.outbox.release(self.bytes);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The parameters of a statement, as they stand in its record.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::encode;
 
@@ -10,14 +11,17 @@ const FIELD: u32 = 6;
 /// A buffer that one set of large values has grown beyond this is given back.
 const MAX_SCRATCH_BYTES: usize = 64 * 1024;
 
+/// What needs no memory of its own: two or three numbers, or a short text.
+const INLINE_BYTES: usize = 48;
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encoded once, when they are bound: the same values are recorded each time their portal runs. Cheap to clone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Encoded once, when they are bound: the same values are recorded each time their portal runs.
+#[derive(Debug, Default)]
 pub(crate) struct Parameters {
-    fields: Arc<[u8]>,
+    fields: SmallVec<[u8; INLINE_BYTES]>,
 }
 
 /// One parameter.
@@ -37,10 +41,7 @@ impl Parameters {
         for parameter in parameters {
             encode::message(&mut scratch, FIELD, |out| put(out, &parameter));
         }
-        let fields = match scratch.is_empty() {
-            true => Arc::default(),
-            false => scratch.as_slice().into(),
-        };
+        let fields = SmallVec::from_slice(&scratch);
         scratch.clear();
         if scratch.capacity() <= MAX_SCRATCH_BYTES {
             SCRATCH.set(scratch);

@@ -1,6 +1,6 @@
 //! Makes the record of a session: one statement at a time, in the order in which the target runs them.
 //!
-//! `ends` has how statements and the session end, `written` what has to be on the disk, or stored, before others go on.
+//! `ends` has how statements and the session end, `tail` what is kept back then, `written` what has to be on the disk, or stored, before others go on.
 
 use std::sync::Arc;
 
@@ -12,14 +12,19 @@ use super::capture::{Capture, CaptureLimits, PlainRows};
 pub(crate) use super::capture::{ChunkRoom, Follow};
 use super::encode::{Rows, Started};
 use super::query_id::query_id;
-pub(crate) use super::statement::{Outcome, Promised, StatementFacts};
-use super::{Columns, Outbox};
+use super::statement::StatementFacts;
+pub(crate) use super::statement::{Outcome, Promised};
+use super::{Columns, Outbox, OutboxHold};
 use crate::clock::Now;
-use crate::metrics::{Metrics, StatementOutcome};
+use crate::metrics::Metrics;
+use tail::Tail;
 
 mod ends;
+mod tail;
 mod written;
 
+/// Memory that a session without a statement keeps for the next one, twice.
+const MAX_IDLE_BYTES: usize = 512;
 /// Rows for which every statement has a promised place, so that one with a short answer ends even when the outbox is
 /// full: nobody waits for what has been done already.
 const PROMISED_ROW_BYTES: usize = 4096;
@@ -38,15 +43,15 @@ struct Running {
     owes_fingerprint: bool,
     /// The result at hand is that of a COPY, whose rows the command tag counts.
     copies: bool,
-    place: Box<Promised>,
+    place: Promised,
 }
 
 impl Running {
     /// What its start did not have of it.
     fn fingerprint(&self) -> Option<Fingerprint> {
-        let facts = &self.place.facts;
+        let said = &self.place.facts.said;
         self.owes_fingerprint
-            .then(|| facts.fingerprint.make(facts.sql()))?
+            .then(|| said.fingerprint().make(said.sql()))?
     }
 }
 
@@ -62,18 +67,13 @@ struct Totals {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     session_id: SessionId,
-    outbox: Arc<Outbox>,
+    outbox: OutboxHold,
     metrics: Arc<Metrics>,
     limits: CaptureLimits,
     level: AuditLevel,
     running: Option<Running>,
-    /// The end of the last statement, encoded, kept for the transaction status that `ReadyForQuery` may bring. Empty when
-    /// there is none.
-    ended: Vec<u8>,
-    /// How that one ended.
-    ended_as: StatementOutcome,
-    /// Memory for the rows of the next statement.
-    rows: Vec<u8>,
+    /// The end of the last statement, as long as its transaction status may come.
+    tail: Tail,
     totals: Totals,
     /// Number of the statement that was announced last, if all before it run.
     announced_sequence: u64,
@@ -94,14 +94,12 @@ impl Recorder {
     ) -> Self {
         Self {
             session_id,
-            outbox,
+            outbox: OutboxHold::new(outbox),
             metrics,
             limits,
             level,
             running: None,
-            ended: Vec::new(),
-            ended_as: StatementOutcome::Unknown,
-            rows: Vec::new(),
+            tail: Tail::default(),
             totals: Totals::default(),
             announced_sequence: 0,
             last_started: 0,
@@ -111,27 +109,23 @@ impl Recorder {
     }
 
     /// Asks for a place for the record of a statement; `None` while there is none.
-    pub(crate) fn promise(&self, facts: StatementFacts) -> Option<Box<Promised>> {
+    pub(crate) fn promise(&self, facts: StatementFacts) -> Option<Promised> {
         let bytes = facts.record_bytes() + PROMISED_ROW_BYTES;
         let place = self.outbox.try_reserve(bytes)?;
-        Some(Box::new(Promised {
-            facts,
-            place,
-            announced: None,
-        }))
+        Some(Promised { facts, place })
     }
 
     /// Notes that a statement may run from when it is forwarded on, though its record begins later.
     pub(crate) fn announce(&mut self, place: &mut Promised, now: Now) {
-        if place.announced.is_some() {
+        if place.place.is_announced() {
             return;
         }
         let query_id = query_id(now);
         self.announced_sequence = self.announced_sequence.max(self.totals.statements) + 1;
         let started = self.started(&place.facts, query_id, self.announced_sequence, now);
-        let frame = self.outbox.announce(&started);
-        place.announced = Some(query_id);
-        self.unwritten = Some(frame);
+        let announced = self.outbox.announce(&started);
+        self.unwritten = Some(announced.frame);
+        place.place.announce(announced);
     }
 
     fn started<'a>(
@@ -145,32 +139,43 @@ impl Recorder {
             query_id,
             session_id: self.session_id,
             sequence,
-            sql: facts.sql(),
-            kind: facts.kind,
-            parameters: facts.parameters.fields(),
+            sql: facts.said.sql(),
+            kind: facts.said.kind(),
+            parameters: facts.said.parameters(),
             started_at_unix_us: now.unix_us,
-            fingerprint: facts.fingerprint.at_hand(),
+            fingerprint: facts.said.fingerprint().at_hand(),
         }
     }
 
     /// Begins the record of the statement that the target turns to now.
-    pub(crate) fn start(&mut self, mut place: Box<Promised>, columns: Columns, now: Now) {
-        self.flush_end();
+    pub(crate) fn start(&mut self, mut place: Promised, columns: Columns, now: Now) {
         self.totals.statements += 1;
         self.totals.bytes_in += place.facts.bytes_in;
-        let announced = place.announced.take();
-        let query_id = announced.unwrap_or_else(|| query_id(now));
+        let announced = place.place.begin();
+        let query_id = match &announced {
+            Some(announced) => announced.query_id,
+            None => query_id(now),
+        };
         let sequence = self.totals.statements;
-        let owes_fingerprint = place.facts.fingerprint.is_due();
+        let owes_fingerprint = place.facts.said.fingerprint().is_due();
         let mut started = self.started(&place.facts, query_id, sequence, now);
         if owes_fingerprint {
             // Another session may have made it meanwhile: start and end do not both have it.
             started.fingerprint = None;
         }
-        let pushed = match announced {
-            Some(_) => self.outbox.push_announced(&started),
-            None => self.outbox.push(&started),
-        };
+        let (session_id, tail) = (self.session_id, &mut self.tail);
+        if !tail.is_empty() {
+            self.metrics.statement(tail.ended_as);
+        }
+        let pushed = self.outbox.append(|appending| {
+            if !tail.is_empty() {
+                tail.push((session_id, ""), appending);
+            }
+            match &announced {
+                Some(announced) => appending.push_announced(announced, &started),
+                None => appending.push(&started),
+            }
+        });
         self.last_started = pushed.sequence;
         // One that was announced may run already: the spool says so.
         if announced.is_none() || self.is_strict() {
@@ -183,7 +188,7 @@ impl Recorder {
             bytes_in: place.facts.bytes_in,
             bytes_out: 0,
             columns,
-            capture: Capture::new(self.limits, std::mem::take(&mut self.rows)),
+            capture: Capture::new(self.limits, std::mem::take(&mut self.tail.data)),
             owes_fingerprint,
             copies: false,
             place,
@@ -207,7 +212,7 @@ impl Recorder {
     /// The text of the running statement.
     pub(crate) fn running_sql(&self) -> Option<String> {
         let running = self.running.as_ref()?;
-        Some(running.place.facts.sql().to_owned())
+        Some(running.place.facts.said.sql().to_owned())
     }
 
     /// The columns of the running statement, once the target has described them.
@@ -258,7 +263,7 @@ impl Recorder {
     pub(crate) fn result_complete(&mut self, command_tag: &[u8]) {
         if let Some(running) = &mut self.running {
             let copies = std::mem::take(&mut running.copies);
-            let copied = rows_copied(command_tag).filter(|_| copies);
+            let copied = copies.then(|| rows_copied(command_tag)).flatten();
             running.capture.result_complete(copied);
         }
     }
@@ -328,8 +333,13 @@ impl Recorder {
     }
 
     /// Whether the running statement can end, or one of several results that it stands for: the rest of the rows must
-    /// find room in the outbox.
+    /// find room in the outbox. A few last rows have it already, and go there with the end.
     pub(crate) fn can_end(&mut self, follow: Follow) -> bool {
+        let pending = self.running.as_ref().map(|running| &running.capture);
+        let is_small = pending.is_none_or(|capture| capture.pending_bytes() <= PROMISED_ROW_BYTES);
+        if is_small && follow == Follow::No && !self.is_strict() {
+            return self.outbox.has_room(0, PROMISED_ROW_BYTES);
+        }
         self.hand_on_chunk(PROMISED_ROW_BYTES, follow)
     }
 

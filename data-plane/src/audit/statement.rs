@@ -1,13 +1,14 @@
 //! A statement on its way into the record: what is known before it runs, its promised place, and how it ended.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use pglens_policy::LazyFingerprint;
-use uuid::Uuid;
 
-use super::{Parameters, Reservation};
+use super::Reservation;
 use crate::metrics::StatementOutcome;
 
 /// What start and end of a statement take besides its text and parameters; columns and error text are bounded.
@@ -17,35 +18,88 @@ const MAX_REFUSED_BYTES: usize = 256 * 1024;
 /// Longest error message that is recorded.
 const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// What is known of a statement before it runs.
+/// What a statement says, wherever that is kept: its record takes it from there.
+pub(crate) trait Said: fmt::Debug {
+    /// The statement's own text.
+    fn sql(&self) -> &str;
+    fn kind(&self) -> &'static str;
+    fn fingerprint(&self) -> &LazyFingerprint;
+    /// Encoded, see [`super::Parameters::fields`].
+    fn parameters(&self) -> &[u8];
+}
+
+/// A statement, or a text with several of them.
 #[derive(Debug, Clone)]
-pub(crate) struct StatementFacts {
+pub(crate) struct Text {
     pub(crate) text: Arc<str>,
+    /// Where the statement stands in it.
     pub(crate) range: Range<usize>,
     pub(crate) kind: &'static str,
     pub(crate) fingerprint: LazyFingerprint,
-    pub(crate) parameters: Parameters,
+}
+
+impl Text {
+    /// All of `text`, which has no fingerprint.
+    pub(crate) fn whole(text: &str, kind: &'static str) -> Self {
+        Self {
+            range: 0..text.len(),
+            text: text.into(),
+            kind,
+            fingerprint: LazyFingerprint::default(),
+        }
+    }
+}
+
+impl Said for Text {
+    fn sql(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or(&self.text)
+    }
+
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn fingerprint(&self) -> &LazyFingerprint {
+        &self.fingerprint
+    }
+
+    fn parameters(&self) -> &[u8] {
+        &[]
+    }
+}
+
+/// What is known of a statement before it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct StatementFacts {
+    pub(crate) said: Rc<dyn Said>,
     /// Bytes the client sent for it.
     pub(crate) bytes_in: u64,
 }
 
 impl StatementFacts {
-    pub(super) fn sql(&self) -> &str {
-        self.text.get(self.range.clone()).unwrap_or(&self.text)
+    pub(crate) fn new(said: impl Said + 'static, bytes_in: u64) -> Self {
+        Self {
+            said: Rc::new(said),
+            bytes_in,
+        }
     }
 
     pub(crate) fn record_bytes(&self) -> usize {
-        self.range.len() + self.parameters.fields().len() + STATEMENT_OVERHEAD_BYTES
+        self.said.sql().len() + self.said.parameters().len() + STATEMENT_OVERHEAD_BYTES
     }
 
     /// Cut to what fits into any record, for a statement that was refused.
-    pub(crate) fn shortened(mut self) -> Self {
-        if self.record_bytes() > MAX_REFUSED_BYTES {
-            self.parameters = Parameters::default();
-            let end = self.range.end.min(self.range.start + MAX_REFUSED_BYTES);
-            self.range.end = self.text.floor_char_boundary(end);
+    pub(crate) fn shortened(self) -> Self {
+        if self.record_bytes() <= MAX_REFUSED_BYTES {
+            return self;
         }
-        self
+        let sql = self.said.sql();
+        let end = sql.floor_char_boundary(MAX_REFUSED_BYTES);
+        let cut = Text {
+            fingerprint: self.said.fingerprint().clone(),
+            ..Text::whole(sql.get(..end).unwrap_or_default(), self.said.kind())
+        };
+        Self::new(cut, self.bytes_in)
     }
 }
 
@@ -54,21 +108,11 @@ impl StatementFacts {
 pub(crate) struct Promised {
     pub(super) facts: StatementFacts,
     pub(super) place: Reservation,
-    /// Its id, if the spool says that it may run before its record begins.
-    pub(super) announced: Option<Uuid>,
 }
 
 impl Promised {
     pub(crate) fn kind(&self) -> &'static str {
-        self.facts.kind
-    }
-}
-
-impl Drop for Promised {
-    fn drop(&mut self) {
-        if let Some(query_id) = self.announced {
-            self.place.outbox().settle(query_id);
-        }
+        self.facts.said.kind()
     }
 }
 

@@ -27,6 +27,26 @@ pub mod tag {
     pub const QUERY: u8 = b'Q';
     pub const SYNC: u8 = b'S';
     pub const TERMINATE: u8 = b'X';
+
+    /// Whether a client may send messages of this type once it is logged in.
+    #[must_use]
+    pub fn comes_after_login(tag: u8) -> bool {
+        matches!(
+            tag,
+            BIND | CLOSE
+                | COPY_DATA
+                | COPY_DONE
+                | COPY_FAIL
+                | DESCRIBE
+                | EXECUTE
+                | FLUSH
+                | FUNCTION_CALL
+                | PARSE
+                | QUERY
+                | SYNC
+                | TERMINATE
+        )
+    }
 }
 
 /// Whether a message is about a prepared statement or a portal.

@@ -1,7 +1,7 @@
 //! Keeps the spool in order: removes what is committed, tries again what could not be written, and reads back what has
 //! left memory.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl Outbox {
     pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
         let mut writing_late = std::pin::pin!(Arc::clone(&self).write_late());
         loop {
-            let has_fault = self.state.lock().has_fault;
+            let has_fault = !self.is_sound();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = &mut writing_late => return,
@@ -51,7 +51,7 @@ impl Outbox {
                 let is_done = {
                     let mut state = self.state.lock();
                     // A fault is the keeper's.
-                    let is_done = state.pending.is_empty() || state.has_fault;
+                    let is_done = state.pending.is_empty() || !self.is_sound();
                     state.is_looked_after = !is_done;
                     is_done
                 };
@@ -64,7 +64,7 @@ impl Outbox {
     }
 
     pub(crate) fn tidy(&self) -> io::Result<()> {
-        if self.state.lock().has_fault {
+        if !self.is_sound() {
             self.flush();
         }
         loop {
@@ -80,12 +80,13 @@ impl Outbox {
 
     /// Removes a segment; what it says of statements that still may run is said again first.
     fn remove_segment(&self, segment: &SegmentUse) -> io::Result<()> {
-        let announced: HashSet<Uuid> = {
+        let announced: HashMap<Uuid, usize> = {
             let state = self.state.lock();
             let announced = state.announced.iter();
             // In this one or one before it, which is dropped as well.
-            let here = announced.filter(|(_, frame)| **frame <= segment.last_frame);
-            here.map(|(query_id, _)| *query_id).collect()
+            let here = announced.filter(|(_, announced)| announced.frame <= segment.last_frame);
+            here.map(|(key, announced)| (announced.query_id, key))
+                .collect()
         };
         if !announced.is_empty() && !self.announce_again(segment.number, &announced)? {
             return Err(ErrorKind::StorageFull.into());
@@ -93,7 +94,7 @@ impl Outbox {
         self.folder.remove_segment(segment.number)
     }
 
-    fn announce_again(&self, number: u32, announced: &HashSet<Uuid>) -> io::Result<bool> {
+    fn announce_again(&self, number: u32, announced: &HashMap<Uuid, usize>) -> io::Result<bool> {
         let key = self.key()?;
         let mut position = Position::default();
         position.enter(&self.folder, number)?;
@@ -105,12 +106,16 @@ impl Outbox {
                 let Ok(query_id) = Uuid::from_slice(&started.query_id) else {
                     continue;
                 };
+                let Some(key) = announced.get(&query_id) else {
+                    continue;
+                };
                 let mut state = self.state.lock();
                 let frame = state.next_frame();
-                if announced.contains(&query_id)
-                    && let Some(said_in) = state.announced.get_mut(&query_id)
+                // Unless it was settled meanwhile, and another one has its place.
+                if let Some(still) = state.announced.get_mut(*key)
+                    && still.query_id == query_id
                 {
-                    *said_in = frame;
+                    still.frame = frame;
                     state.pending.notes.announce_again(started);
                 }
             }

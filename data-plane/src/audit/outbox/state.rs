@@ -1,9 +1,9 @@
 //! What is known of the records: how far they are made, written and committed, and what they take.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use foldhash::quality::RandomState;
+use slab::Slab;
 use uuid::Uuid;
 
 use super::WakeAt;
@@ -65,12 +65,11 @@ pub(super) struct State {
     pub(super) segments: VecDeque<SegmentUse>,
     /// Committed, to be removed.
     pub(super) dropped: Vec<SegmentUse>,
-    /// Statements that may run and whose record has not begun, with the frame that says so.
-    pub(super) announced: HashMap<Uuid, u64, RandomState>,
+    /// Statements that may run and whose record has not begun.
+    pub(super) announced: Slab<Announced>,
     pub(super) used_bytes: u64,
     pub(super) reserved_bytes: usize,
     pub(super) is_unlocked: bool,
-    pub(super) has_fault: bool,
     pub(super) room_wanted: bool,
     pub(super) wake: Option<WakeAt>,
     /// Sequence number of the newest record that a session waits for to be durable.
@@ -80,6 +79,23 @@ pub(super) struct State {
     pub(super) is_publishing: bool,
     /// Whoever writes what no session waits for will look at what is pending soon.
     pub(super) is_looked_after: bool,
+}
+
+/// A statement that may run though its record has not begun.
+#[derive(Debug)]
+pub(super) struct Announced {
+    pub(super) query_id: Uuid,
+    /// The one that says so.
+    pub(super) frame: u64,
+}
+
+/// What the spool says of a statement that may run; settled once.
+#[derive(Debug)]
+pub(crate) struct Announcement {
+    pub(crate) query_id: Uuid,
+    /// What [`super::Outbox::flush_through`] wants to know.
+    pub(crate) frame: u64,
+    key: usize,
 }
 
 #[derive(Debug)]
@@ -106,11 +122,10 @@ impl State {
             piece: BytesMut::new(),
             segments: VecDeque::new(),
             dropped: Vec::new(),
-            announced: HashMap::default(),
+            announced: Slab::new(),
             used_bytes: 0,
             reserved_bytes: 0,
             is_unlocked: false,
-            has_fault: false,
             room_wanted: false,
             wake: None,
             awaited: 0,
@@ -150,8 +165,21 @@ impl State {
         self.frames.0 + 1
     }
 
-    pub(super) fn is_written(&self, frame: u64) -> bool {
-        self.frames.1 >= frame
+    pub(super) fn announce(&mut self, query_id: Uuid) -> Announcement {
+        let frame = self.next_frame();
+        Announcement {
+            query_id,
+            frame,
+            key: self.announced.insert(Announced { query_id, frame }),
+        }
+    }
+
+    pub(super) fn settle(&mut self, announced: &Announcement) {
+        self.announced.try_remove(announced.key);
+    }
+
+    pub(super) fn written_frame(&self) -> u64 {
+        self.frames.1
     }
 
     pub(super) fn add(&mut self, pending: Pending, written: Written) {

@@ -5,9 +5,10 @@ use std::ops::Deref;
 use pglens_core::SessionId;
 use pglens_rpc::v1;
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::*;
-use crate::audit::encode::{Rows, SessionEnded};
+use crate::audit::encode::{Rows, SessionEnded, Started};
 use crate::audit::frame::KEY_BYTES;
 use crate::audit::reader::Position;
 use crate::audit::window::BatchLimit;
@@ -59,6 +60,10 @@ impl TestOutbox {
     pub(crate) fn unlock_it(&self) {
         let key = Secret::new(vec![1; KEY_BYTES]);
         self.unlock(RUN, &key).unwrap();
+    }
+
+    fn hold(&self) -> OutboxHold {
+        OutboxHold::new(Arc::clone(&self.outbox))
     }
 
     /// Puts a row of so many bytes on record.
@@ -145,7 +150,7 @@ fn records_are_kept_until_they_are_acknowledged() {
 fn what_another_session_has_written_is_not_written_again() {
     let outbox = TestOutbox::new(1_000_000);
     let first = outbox.push(&started());
-    let second = outbox.announce(&started());
+    let second = outbox.announce(&started()).frame;
     assert_eq!(first.frame, second);
     assert!(outbox.flush_through(second));
     let later = outbox.push(&started());
@@ -172,9 +177,9 @@ fn only_what_is_written_is_sent() {
 #[test]
 fn promises_take_half_and_come_back() {
     let outbox = TestOutbox::new(100_000);
-    let promised = outbox.try_reserve(40_000).unwrap();
+    let promised = outbox.hold().try_reserve(40_000).unwrap();
     assert!(
-        outbox.try_reserve(40_000).is_none(),
+        outbox.hold().try_reserve(40_000).is_none(),
         "half is for the rows of running statements"
     );
     assert!(outbox.has_room(50_000, 0));
@@ -184,7 +189,7 @@ fn promises_take_half_and_come_back() {
     drop(promised);
     assert!(room.has_changed().unwrap());
     room.mark_unchanged();
-    assert!(outbox.try_reserve(40_000).is_some());
+    assert!(outbox.hold().try_reserve(40_000).is_some());
 }
 
 #[test]
@@ -192,19 +197,19 @@ fn a_full_outbox_promises_nothing_until_it_is_acknowledged() {
     let outbox = TestOutbox::new(100_000);
     outbox.push_row(95_000);
     outbox.flush();
-    assert!(outbox.try_reserve(10_000).is_none());
+    assert!(outbox.hold().try_reserve(10_000).is_none());
     outbox.acknowledge(Acknowledged::stored(1)).unwrap();
-    assert!(outbox.try_reserve(10_000).is_some());
+    assert!(outbox.hold().try_reserve(10_000).is_some());
 }
 
 #[test]
 fn without_a_key_nothing_is_promised_or_written() {
     let outbox = TestOutbox::locked(1_000_000, 1_000_000);
-    assert!(outbox.try_reserve(10).is_none());
+    assert!(outbox.hold().try_reserve(10).is_none());
     outbox.push_row(10);
     assert!(!outbox.flush());
     outbox.unlock_it();
-    assert!(outbox.try_reserve(10).is_some());
+    assert!(outbox.hold().try_reserve(10).is_some());
     assert!(matches!(outbox.next_behind(0, ALL), Next::Batch(_)));
 }
 
@@ -281,7 +286,7 @@ fn large_frames_are_on_disk_only_and_come_in_their_place() {
 fn committed_segments_go_and_announced_statements_stay() {
     let outbox = TestOutbox::new(3_000_000);
     let started = started();
-    outbox.announce(&started);
+    let announced = outbox.announce(&started);
     for _ in 0..20 {
         outbox.push_row(100_000);
         outbox.flush();
@@ -291,13 +296,11 @@ fn committed_segments_go_and_announced_statements_stay() {
     let segments = outbox.outbox.folder.segments().unwrap();
     assert_eq!(segments.len(), 1, "{segments:?}");
     let state = outbox.state.lock();
-    assert_eq!(
-        state.announced.get(&started.query_id),
-        Some(&state.next_frame().saturating_sub(1)),
-        "the newest frame says it again"
-    );
+    let frames: Vec<_> = state.announced.iter().map(|(_, one)| one.frame).collect();
+    let newest = state.next_frame() - 1;
+    assert_eq!(frames, [newest], "the newest frame says it again");
     drop(state);
-    outbox.settle(started.query_id);
+    outbox.settle(&announced);
     outbox.flush();
     outbox.close().unwrap();
     assert!(!outbox.folder.path().join(RUN.to_string()).exists());
@@ -314,7 +317,7 @@ fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
     std::fs::rename(&path, &away).unwrap();
     outbox.push_row(270_000);
     assert!(!outbox.flush());
-    assert!(outbox.try_reserve(10).is_none());
+    assert!(outbox.hold().try_reserve(10).is_none());
     assert!(!outbox.has_room(10, 10));
     outbox.push(&SessionEnded {
         session_id: SessionId(Uuid::from_u128(2)),
@@ -333,7 +336,7 @@ fn a_disk_that_cannot_be_written_stops_statements_and_loses_nothing() {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
-    assert!(outbox.try_reserve(10).is_some());
+    assert!(outbox.hold().try_reserve(10).is_some());
     assert_eq!(outbox.records().len(), 3);
 }
 

@@ -2,18 +2,16 @@
 
 use pglens_wire::backend::TransactionStatus;
 
-use super::{Outcome, Promised, Recorder};
+use super::{Outcome, PROMISED_ROW_BYTES, Promised, Recorder};
 use crate::audit::Columns;
-use crate::audit::encode::{Ended, SessionEnded, Settled, put_error};
+use crate::audit::encode::{Ended, SessionEnded, put_error};
 use crate::clock::Now;
 use crate::metrics::{Direction, StatementOutcome};
 use crate::policy::quota::Used;
 
-/// Memory that a session without a statement keeps for the next one, twice.
-const MAX_IDLE_BYTES: usize = 512;
-
 impl Recorder {
-    /// Ends the running statement. Rows that no chunk was made of are given up: ask [`Recorder::can_end`] before.
+    /// Ends the running statement. More than a few rows that no chunk was made of are given up: ask [`Recorder::can_end`]
+    /// before.
     pub(crate) fn end(&mut self, outcome: Outcome<'_>, now: Now) {
         // Read where it stands: it is half a kilobyte.
         let Some(running) = &mut self.running else {
@@ -22,9 +20,10 @@ impl Recorder {
         if let Some(rule) = outcome.refusal {
             self.metrics.refusal(rule);
         }
-        if running.capture.pending_bytes() > 0 {
+        if running.capture.pending_bytes() > PROMISED_ROW_BYTES {
             running.capture.abandon_chunk();
         }
+        self.tail.rows = running.capture.last_rows();
         let result_digest = running.capture.digest();
         let fingerprint = running.fingerprint();
         let ended = Ended {
@@ -47,18 +46,17 @@ impl Recorder {
             outcome_unknown: outcome.unknown,
             fingerprint,
         };
-        self.ended.clear();
-        self.ended_as = outcome.metric();
-        ended.put_fields(&mut self.ended);
-        let rows = running.capture.take_buffer();
-        self.running = None;
-        if rows.capacity() <= MAX_IDLE_BYTES {
-            self.rows = rows;
-        }
+        let tail = &mut self.tail;
+        tail.query_id = running.query_id;
+        tail.ended_as = outcome.metric();
+        tail.ended.clear();
+        ended.put_fields(&mut tail.ended);
+        tail.data = running.capture.take_buffer();
+        tail.place = self.running.take().map(|running| running.place.place);
     }
 
     /// Records a statement that the target finished with, or never saw, as one event.
-    pub(crate) fn start_and_end(&mut self, place: Box<Promised>, outcome: Outcome<'_>, now: Now) {
+    pub(crate) fn start_and_end(&mut self, place: Promised, outcome: Outcome<'_>, now: Now) {
         self.start(place, Columns::default(), now);
         self.end(outcome, now);
     }
@@ -66,13 +64,17 @@ impl Recorder {
     /// What had completed has failed after all, before its transaction status came: the commit of an implicit
     /// transaction. `false`: no such end is at hand, because it went into the record already or there was none.
     pub(crate) fn fail_completed(&mut self, sqlstate: &[u8], message: &[u8]) -> bool {
-        let is_at_hand = !self.ended.is_empty();
-        if !is_at_hand || !matches!(self.ended_as, StatementOutcome::Succeeded) {
+        let is_at_hand = !self.tail.is_empty();
+        if !is_at_hand || !matches!(self.tail.ended_as, StatementOutcome::Succeeded) {
             return false;
         }
         let outcome = Outcome::failed(sqlstate, message);
-        self.ended_as = outcome.metric();
-        put_error(&mut self.ended, &outcome.sqlstate, &outcome.error_message);
+        self.tail.ended_as = outcome.metric();
+        put_error(
+            &mut self.tail.ended,
+            &outcome.sqlstate,
+            &outcome.error_message,
+        );
         true
     }
 
@@ -86,22 +88,28 @@ impl Recorder {
         self.push_end("");
     }
 
+    /// Stops waiting for a transaction status as far as rows are concerned: the client has them.
+    pub(crate) fn flush_rows(&mut self) {
+        if self.tail.rows.is_some() {
+            let (session_id, tail) = (self.session_id, &mut self.tail);
+            self.outbox
+                .append(|appending| tail.push_rows(session_id, appending));
+        }
+    }
+
     fn push_end(&mut self, transaction_status: &'static str) {
-        if self.ended.is_empty() {
+        if self.tail.is_empty() {
             return;
         }
-        self.metrics.statement(self.ended_as);
-        let pushed = self.outbox.push(&Settled {
-            ended: &self.ended,
-            transaction_status,
-        });
+        self.metrics.statement(self.tail.ended_as);
+        let (session_id, tail) = (self.session_id, &mut self.tail);
+        let pushed = self
+            .outbox
+            .append(|appending| tail.push((session_id, transaction_status), appending));
         if self.is_strict() {
             self.unwritten = Some(pushed.frame);
         }
-        self.ended.clear();
-        if self.ended.capacity() > MAX_IDLE_BYTES {
-            self.ended = Vec::new();
-        }
+        self.tail.shrink();
     }
 
     /// Ends the record of the session.

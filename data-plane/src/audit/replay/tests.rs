@@ -79,14 +79,12 @@ fn written_records_are_there_and_statements_under_way_follow() {
     let dead = Dead::after(|outbox| {
         outbox.push(&started(1));
         outbox.flush();
-        for number in 11..14 {
-            outbox.announce(&started(number));
-        }
+        let announced = [11, 12, 13].map(|number| outbox.announce(&started(number)));
         outbox.push(&started(2));
         outbox.flush();
         // One begins, one does not run.
         outbox.push(&started(11));
-        outbox.settle(Uuid::from_u128(13));
+        outbox.settle(&announced[2]);
         outbox.flush();
         // Never written, so never in effect.
         outbox.push(&started(99));

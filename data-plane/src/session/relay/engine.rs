@@ -267,7 +267,9 @@ impl Engine {
             }
             return self.refuse(refusals::no_room(), None, now);
         }
-        let paid = statements.iter().filter(|one| one.kind != SHOW_GRANT);
+        let paid = statements
+            .iter()
+            .filter(|one| one.said.kind() != SHOW_GRANT);
         let count = paid.count() as u64;
         match self.quota.take_queries(count, now.instant) {
             Taken::Yes => {}

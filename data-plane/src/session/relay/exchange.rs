@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -21,7 +21,7 @@ use crate::session::report::ClientError;
 const MAX_EXPECTED: usize = 1024;
 
 /// Places of the statements of one message, hardly ever more than one.
-pub(crate) type Places = SmallVec<[Box<Promised>; 1]>;
+pub(crate) type Places = SmallVec<[Promised; 1]>;
 
 /// A message for which the target was given a substitute that it must reject.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Refused {
     pub(crate) error: ClientError,
     pub(crate) rule: &'static str,
     /// Place for the record; absent when there was none to be had.
-    pub(crate) place: Option<Box<Promised>>,
+    pub(crate) place: Option<Promised>,
 }
 
 impl Refused {
@@ -67,9 +67,9 @@ impl QueryReply {
 #[derive(Debug)]
 pub(crate) struct StatementReply {
     /// Until the record of it has begun.
-    pub(crate) place: Option<Box<Promised>>,
+    pub(crate) place: Option<Promised>,
     /// What is executed; its columns may be described only after the Execute was sent.
-    pub(crate) portal: Option<Arc<Portal>>,
+    pub(crate) portal: Option<Rc<Portal>>,
     pub(crate) refused: Option<Box<Refused>>,
 }
 
@@ -87,26 +87,26 @@ pub(crate) enum Expected {
     Query(QueryReply),
     Parse {
         name: Box<[u8]>,
-        statement: Arc<Prepared>,
-        before: Option<Arc<Prepared>>,
+        statement: Rc<Prepared>,
+        before: Option<Rc<Prepared>>,
         refused: Option<Box<Refused>>,
     },
     Bind {
         portal: Box<[u8]>,
-        bound: Option<Arc<Portal>>,
-        before: Option<Arc<Portal>>,
+        bound: Option<Rc<Portal>>,
+        before: Option<Rc<Portal>>,
         refused: Option<Box<Refused>>,
     },
-    DescribeStatement(Option<Arc<Prepared>>),
-    DescribePortal(Option<Arc<Portal>>),
+    DescribeStatement(Option<Rc<Prepared>>),
+    DescribePortal(Option<Rc<Portal>>),
     Execute(StatementReply),
     CloseStatement {
         name: Box<[u8]>,
-        before: Option<Arc<Prepared>>,
+        before: Option<Rc<Prepared>>,
     },
     ClosePortal {
         portal: Box<[u8]>,
-        before: Option<Arc<Portal>>,
+        before: Option<Rc<Portal>>,
     },
     FunctionCall(StatementReply),
     Sync,
@@ -130,20 +130,20 @@ impl Expected {
     }
 
     /// Whether the message does nothing but make `portal` ready to run.
-    fn prepares(&self, portal: &Arc<Portal>) -> bool {
+    fn prepares(&self, portal: &Rc<Portal>) -> bool {
         match self {
             Self::Parse {
                 statement,
                 refused: None,
                 ..
-            } => Arc::ptr_eq(statement, &portal.statement),
+            } => Rc::ptr_eq(statement, &portal.statement),
             Self::Bind {
                 bound: Some(bound),
                 refused: None,
                 ..
-            } => Arc::ptr_eq(bound, portal),
-            Self::DescribeStatement(Some(statement)) => Arc::ptr_eq(statement, &portal.statement),
-            Self::DescribePortal(Some(described)) => Arc::ptr_eq(described, portal),
+            } => Rc::ptr_eq(bound, portal),
+            Self::DescribeStatement(Some(statement)) => Rc::ptr_eq(statement, &portal.statement),
+            Self::DescribePortal(Some(described)) => Rc::ptr_eq(described, portal),
             _ => false,
         }
     }
@@ -163,7 +163,7 @@ impl Expected {
             Self::Query(query) => query.unused_statements(),
             Self::Execute(reply) | Self::FunctionCall(reply) => {
                 let is_paid = |place: &Promised| place.kind() != SHOW_GRANT;
-                u64::from(reply.place.as_deref().is_some_and(is_paid))
+                u64::from(reply.place.as_ref().is_some_and(is_paid))
             }
             _ => 0,
         }
@@ -233,30 +233,42 @@ impl Exchange {
     /// PostgreSQL sends the answers to these together with the first rows, so to wait for them would be to miss the
     /// beginning of nearly every statement.
     pub(crate) fn statement_at_work(&mut self) -> Option<&mut Expected> {
-        let execute = |expected: &Expected| matches!(expected, Expected::Execute(_));
-        let index = self.queue.iter().position(execute).unwrap_or(0);
-        if let Some(Expected::Execute(StatementReply {
-            portal: Some(portal),
-            ..
-        })) = self.queue.get(index)
-            && self
-                .queue
-                .iter()
-                .take(index)
-                .all(|before| before.prepares(portal))
-        {
-            return self.queue.get_mut(index);
+        let index = self.at_work().unwrap_or(0);
+        self.queue.get_mut(index)
+    }
+
+    /// Where the first Execute stands, if what is before it makes its portal ready.
+    fn at_work(&self) -> Option<usize> {
+        for (index, expected) in self.queue.iter().enumerate() {
+            if let Expected::Execute(StatementReply { portal, .. }) = expected {
+                let portal = portal.as_ref()?;
+                let mut before = self.queue.iter().take(index);
+                let is_next = before.all(|expected| expected.prepares(portal));
+                return is_next.then_some(index);
+            }
         }
-        self.queue.front_mut()
+        None
     }
 
     /// The head is answered.
-    pub(crate) fn pop(&mut self) -> Option<Expected> {
-        let answered = self.queue.pop_front();
+    pub(crate) fn pop(&mut self) {
+        if let Some(Expected::Bind { bound, before, .. }) = self.queue.pop_front() {
+            drop(bound);
+            if let Some(before) = before {
+                Portal::give_back(before);
+            }
+        }
         if self.queue.is_empty() {
             queues::give_back(std::mem::take(&mut self.queue));
         }
-        answered
+    }
+
+    /// The transaction is over, and all portals with it.
+    pub(crate) fn forget_portals(&mut self) {
+        if let Some(unnamed) = self.portals.set(b"", None) {
+            Portal::give_back(unnamed);
+        }
+        self.portals.clear();
     }
 
     /// Whether a message is waiting that could still turn out to be a COPY.

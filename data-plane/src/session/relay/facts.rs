@@ -1,13 +1,15 @@
 //! What is recorded of messages: texts and parameters on their way to the recorder.
 
-use std::sync::{Arc, OnceLock};
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use pglens_policy::{Analysis, LazyFingerprint, StatementKind};
 use pglens_wire::frontend::{Bind, Formats, FunctionCall, Values};
 use smallvec::{SmallVec, smallvec};
 
 use super::prepared::{Portal, Prepared, ResultFormats};
-use crate::audit::{Parameter, Parameters, StatementFacts};
+use crate::audit::{Parameter, Parameters, Said, StatementFacts, Text};
 use crate::policy::substitute::SHOW_GRANT;
 
 /// What is recorded of the statements of one message, hardly ever more than one.
@@ -21,18 +23,19 @@ pub(super) fn of_each(
     bytes_in: u64,
 ) -> Statements {
     if analysis.statements.is_empty() {
-        return smallvec![whole(text, analysis, bytes_in)];
+        return smallvec![StatementFacts::new(whole(text, analysis), bytes_in)];
     }
     let mut statements: Statements = analysis
         .statements
         .iter()
-        .map(|statement| StatementFacts {
-            text: Arc::clone(text),
-            range: statement.range.start..statement.range.end + longer_by,
-            kind: statement.kind.as_str(),
-            fingerprint: statement.fingerprint.clone(),
-            parameters: Parameters::default(),
-            bytes_in: 0,
+        .map(|statement| {
+            let text = Text {
+                text: Arc::clone(text),
+                range: statement.range.start..statement.range.end + longer_by,
+                kind: statement.kind.as_str(),
+                fingerprint: statement.fingerprint.clone(),
+            };
+            StatementFacts::new(text, 0)
         })
         .collect();
     if let Some(first) = statements.first_mut() {
@@ -42,27 +45,22 @@ pub(super) fn of_each(
 }
 
 /// The whole text as one entry; free when it asks for the grant.
-pub(super) fn whole_of(
-    text: &Arc<str>,
-    analysis: &Analysis,
-    bytes_in: u64,
-    is_free: bool,
-) -> StatementFacts {
-    let mut facts = whole(text, analysis, bytes_in);
+pub(super) fn whole_of(text: &Arc<str>, analysis: &Analysis, is_free: bool) -> Text {
+    let mut whole = whole(text, analysis);
     if is_free {
-        facts.kind = SHOW_GRANT;
-        facts.fingerprint = LazyFingerprint::default();
+        whole.kind = SHOW_GRANT;
+        whole.fingerprint = LazyFingerprint::default();
     }
-    facts
+    whole
 }
 
 /// The whole text as one entry.
-pub(super) fn whole(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> StatementFacts {
+fn whole(text: &Arc<str>, analysis: &Analysis) -> Text {
     let only = match analysis.statements.as_slice() {
         [only] => Some(only),
         _ => None,
     };
-    StatementFacts {
+    Text {
         text: Arc::clone(text),
         range: 0..text.len(),
         kind: match only {
@@ -72,43 +70,40 @@ pub(super) fn whole(text: &Arc<str>, analysis: &Analysis, bytes_in: u64) -> Stat
             None => "MULTIPLE",
         },
         fingerprint: only.map_or_else(LazyFingerprint::default, |only| only.fingerprint.clone()),
-        parameters: Parameters::default(),
+    }
+}
+
+/// What a Parse says, whether it may run or not.
+pub(super) fn of_prepared(statement: &Rc<Prepared>, bytes_in: u64) -> StatementFacts {
+    StatementFacts {
+        said: Rc::<Prepared>::clone(statement),
         bytes_in,
     }
 }
 
 /// A prepared statement with its parameters.
-pub(super) fn of_portal(portal: &Portal, frame_bytes: usize) -> StatementFacts {
-    let statement = &portal.statement;
-    let bytes_in = (frame_bytes + portal.parameter_bytes) as u64;
+pub(super) fn of_portal(portal: &Rc<Portal>, frame_bytes: usize) -> StatementFacts {
     StatementFacts {
-        parameters: portal.parameters.clone(),
-        ..whole_of(
-            &statement.text,
-            &statement.analysis,
-            bytes_in,
-            statement.is_free,
-        )
+        bytes_in: (frame_bytes + portal.parameter_bytes) as u64,
+        said: Rc::<Portal>::clone(portal),
     }
 }
 
 /// A statement whose text never passed here as a message: it was prepared, or its cursor declared, by SQL that was
 /// recorded when it ran.
-pub(super) fn unseen(what: &str, name: &[u8]) -> Arc<Prepared> {
-    not_analysed(format!("{what} \"{}\"", String::from_utf8_lossy(name)))
+pub(super) fn unseen(what: &str, name: &[u8]) -> Rc<Prepared> {
+    not_analysed(&format!("{what} \"{}\"", String::from_utf8_lossy(name)))
 }
 
 /// A text that was not looked at to its end.
-pub(super) fn unseen_text(text: &[u8]) -> Arc<Prepared> {
-    not_analysed(String::from_utf8_lossy(text).into_owned())
+pub(super) fn unseen_text(text: &[u8]) -> Rc<Prepared> {
+    not_analysed(&String::from_utf8_lossy(text))
 }
 
-fn not_analysed(text: String) -> Arc<Prepared> {
-    let analysis = Analysis {
-        statements: Vec::new(),
-        parse: Err(pglens_policy::ParseFailure::Unavailable),
-    };
-    Prepared::new(text.into(), Arc::new(analysis), Vec::new(), false)
+/// A text that is not known to be a statement.
+pub(super) fn not_analysed(text: &str) -> Rc<Prepared> {
+    let text = Text::whole(text, StatementKind::UNKNOWN.as_str());
+    Prepared::new(text, Vec::new())
 }
 
 pub(super) fn unseen_portal(name: &[u8]) -> Portal {
@@ -118,18 +113,18 @@ pub(super) fn unseen_portal(name: &[u8]) -> Portal {
         parameter_bytes: 0,
         kept_bytes: 0,
         result_formats: ResultFormats::new(),
-        columns: OnceLock::new(),
+        columns: OnceCell::new(),
     }
 }
 
-pub(super) fn portal(bind: &Bind<'_>, statement: Arc<Prepared>, parameter_bytes: usize) -> Portal {
+pub(super) fn portal(bind: &Bind<'_>, statement: Rc<Prepared>, parameter_bytes: usize) -> Portal {
     let type_of = |index| statement.parameter_type(index);
     Portal {
         parameters: parameters(bind.parameters, bind.parameter_formats, type_of),
         parameter_bytes,
         kept_bytes: parameter_bytes,
         result_formats: bind.result_formats.iter().collect(),
-        columns: OnceLock::new(),
+        columns: OnceCell::new(),
         statement,
     }
 }
@@ -150,25 +145,39 @@ fn parameters(
 
 /// A Sync that failed, by the commit of the implicit transaction that it ends.
 pub(super) fn of_sync() -> StatementFacts {
-    let text: Arc<str> = "Sync".into();
-    StatementFacts {
-        range: 0..text.len(),
-        text,
-        kind: "SYNC",
-        fingerprint: LazyFingerprint::default(),
-        parameters: Parameters::default(),
-        bytes_in: 0,
-    }
+    StatementFacts::new(Text::whole("Sync", "SYNC"), 0)
 }
 
 pub(super) fn of_call(call: &FunctionCall<'_>, bytes_in: u64) -> StatementFacts {
-    let text: Arc<str> = format!("function {}", call.function).into();
-    StatementFacts {
-        range: 0..text.len(),
-        text,
-        kind: "FUNCTION CALL",
-        fingerprint: LazyFingerprint::default(),
-        parameters: parameters(call.arguments, call.argument_formats, |_| 0),
-        bytes_in,
+    let text = format!("function {}", call.function);
+    let call = Call {
+        text: Text::whole(&text, "FUNCTION CALL"),
+        arguments: parameters(call.arguments, call.argument_formats, |_| 0),
+    };
+    StatementFacts::new(call, bytes_in)
+}
+
+/// A function call by object id.
+#[derive(Debug)]
+struct Call {
+    text: Text,
+    arguments: Parameters,
+}
+
+impl Said for Call {
+    fn sql(&self) -> &str {
+        self.text.sql()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.text.kind
+    }
+
+    fn fingerprint(&self) -> &LazyFingerprint {
+        &self.text.fingerprint
+    }
+
+    fn parameters(&self) -> &[u8] {
+        self.arguments.fields()
     }
 }

@@ -1,6 +1,6 @@
 //! Client to target: what is judged is judged whole, what is refused is replaced, the rest passes as it came.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use pglens_wire::frame::{HEADER_BYTES, Header, Look};
 use pglens_wire::frontend::{self, Bind, Execute, FunctionCall, Parse, Query, tag};
@@ -14,6 +14,7 @@ use super::facts;
 use super::large_bind::LARGE_BIND_BYTES;
 use super::output::Passage;
 use super::prepared::Prepared;
+use crate::audit::{Said, StatementFacts};
 use crate::clock::Now;
 use crate::policy::{judge, refusals};
 
@@ -91,8 +92,7 @@ impl Engine {
         now: Now,
         out: &mut Passage<'_>,
     ) -> Result<Step, Ending> {
-        let known = b"BCDEFHPQSXdcf";
-        if !known.contains(&header.tag()) {
+        if !tag::comes_after_login(header.tag()) {
             return Err(Ending::client_message_type(header.tag()));
         }
         if header.tag() == tag::TERMINATE {
@@ -187,7 +187,7 @@ impl Engine {
         };
         let (bytes_in, is_free) = (frame.len() as u64, judged.is_free());
         let (text, analysis) = (judged.text, judged.analysis);
-        let whole = || facts::whole_of(&text, &analysis, bytes_in, is_free);
+        let whole = || StatementFacts::new(facts::whole_of(&text, &analysis, is_free), bytes_in);
         let statements = match &judged.substitute {
             Some(_) => smallvec![whole()],
             None => facts::of_each((&text, &analysis), judged.longer_by, bytes_in),
@@ -233,7 +233,7 @@ impl Engine {
         let Some(judged) = self.judge.text(parse.text, || self.quota.left()) else {
             return Ok(Some(Wait::Verdict));
         };
-        let is_free = judged.is_free();
+        let text = facts::whole_of(&judged.text, &judged.analysis, judged.is_free());
         let verdict = judged.verdict.and_then(|()| {
             self.judge.parameter_types(&parse.parameter_types)?;
             if parse.text.len() > judge::MAX_RECORDED_STATEMENT_BYTES {
@@ -244,7 +244,7 @@ impl Engine {
             }
             Ok(())
         });
-        let statement = Prepared::new(judged.text, judged.analysis, parse.parameter_types, is_free);
+        let statement = Prepared::new(text, parse.parameter_types);
         let (before, refused) = match verdict {
             Ok(()) => {
                 match judged.substitute {
@@ -254,11 +254,11 @@ impl Engine {
                     }
                     None => out.pass(frame.len()),
                 }
-                let new = Some(Arc::clone(&statement));
+                let new = Some(Rc::clone(&statement));
                 (self.exchange.statements.set(parse.name, new), None)
             }
             Err(refusal) => {
-                let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
+                let facts = facts::of_prepared(&statement, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
                         frontend::put_parse(out.put(), parse.name, NO_SQL);
@@ -283,10 +283,10 @@ impl Engine {
     fn bind(&mut self, frame: &[u8], payload: &[u8], now: Now, out: &mut Passage<'_>) -> Judgement {
         let bind = Bind::decode(payload)?;
         let statement = match self.exchange.statements.get(bind.statement) {
-            Some(statement) => Arc::clone(statement),
+            Some(statement) => Rc::clone(statement),
             None => facts::unseen("prepared statement", bind.statement),
         };
-        let bytes = payload.len() + statement.text.len();
+        let bytes = payload.len() + statement.sql().len();
         let refusal = if bytes > judge::MAX_RECORDED_STATEMENT_BYTES {
             Some(refusals::too_large(bytes))
         } else if !self.exchange.portals.has_room(payload.len()) {
@@ -296,14 +296,14 @@ impl Engine {
         };
         let (bound, before, refused) = match refusal {
             None => {
-                let portal = Arc::new(facts::portal(&bind, statement, payload.len()));
+                let portal = facts::portal(&bind, statement, payload.len()).shared();
                 out.pass(frame.len());
-                let new = Some(Arc::clone(&portal));
+                let new = Some(Rc::clone(&portal));
                 let before = self.exchange.portals.set(bind.portal, new);
                 (Some(portal), before, None)
             }
             Some(refusal) => {
-                let facts = facts::whole(&statement.text, &statement.analysis, frame.len() as u64);
+                let facts = facts::of_prepared(&statement, frame.len() as u64);
                 match self.refuse(refusal, Some(facts), now) {
                     Admission::Refuse(refused) => {
                         frontend::put_bind(out.put(), bind.portal, NO_NAME);
@@ -333,8 +333,8 @@ impl Engine {
     ) -> Judgement {
         let execute = Execute::decode(payload)?;
         let portal = match self.exchange.portals.get(execute.portal) {
-            Some(portal) => Arc::clone(portal),
-            None => Arc::new(facts::unseen_portal(execute.portal)),
+            Some(portal) => Rc::clone(portal),
+            None => Rc::new(facts::unseen_portal(execute.portal)),
         };
         let facts = || facts::of_portal(&portal, frame.len());
         let reply = match self.admit(smallvec![facts()], facts, Ok(()), now) {

@@ -59,7 +59,9 @@ impl Engine {
             self.exchange.head(),
             Some(Expected::Sync | Expected::Query(_) | Expected::FunctionCall(_))
         );
-        if !ready_follows && !self.exchange.is_skipping() {
+        if ready_follows || self.exchange.is_skipping() {
+            self.recorder.flush_rows();
+        } else {
             self.recorder.flush_end();
         }
         if self.exchange.is_empty() {
@@ -315,7 +317,7 @@ impl Engine {
         self.copy_in = CopyIn::No;
         self.pop(now);
         if status == TransactionStatus::Idle && self.exchange.is_empty() {
-            self.exchange.portals.clear();
+            self.exchange.forget_portals();
         }
         Ok(Reply::Forward)
     }

@@ -1,7 +1,8 @@
 //! A Bind whose values are too many to be held: they pass as they come, and the record has the beginning of them and a
 //! digest of each that was cut. It runs nothing by itself, so nothing of it has to be judged before it passes.
 
-use std::sync::Arc;
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 use pglens_wire::MalformedMessage;
 use pglens_wire::frame::{HEADER_BYTES, Header};
@@ -12,7 +13,7 @@ use super::exchange::Expected;
 use super::facts;
 use super::output::Passage;
 use super::prepared::{Portal, Prepared};
-use crate::audit::{Parameter, Parameters};
+use crate::audit::{Parameter, Parameters, Said};
 use crate::clock::Now;
 use crate::policy::{judge, refusals};
 
@@ -30,7 +31,7 @@ const MAX_BEHIND_BYTES: usize = 256 * 1024;
 /// A Bind on its way.
 pub(super) struct LargeBind {
     portal: Box<[u8]>,
-    statement: Arc<Prepared>,
+    statement: Rc<Prepared>,
     formats: Vec<u16>,
     payload_bytes: usize,
     place: BindValues,
@@ -80,10 +81,10 @@ impl Engine {
             }
         };
         let statement = match self.exchange.statements.get(head.statement) {
-            Some(statement) => Arc::clone(statement),
+            Some(statement) => Rc::clone(statement),
             None => facts::unseen("prepared statement", head.statement),
         };
-        let others = statement.text.len() + OTHER_BYTES;
+        let others = statement.sql().len() + OTHER_BYTES;
         let others = others + usize::from(head.parameter_count) * PARAMETER_BYTES;
         let may_keep = judge::MAX_RECORDED_STATEMENT_BYTES.saturating_sub(others);
         if !self.exchange.portals.has_room(may_keep) {
@@ -114,13 +115,13 @@ impl Engine {
     fn refuse_bind(
         &mut self,
         head: &BindHead<'_>,
-        statement: &Prepared,
+        statement: &Rc<Prepared>,
         header: Header,
         (chunk, now): (&[u8], Now),
         out: &mut Passage<'_>,
     ) -> Step {
         let bytes = header.total_bytes() as u64;
-        let facts = facts::whole(&statement.text, &statement.analysis, bytes);
+        let facts = facts::of_prepared(statement, bytes);
         match self.refuse(refusals::too_many("portals"), Some(facts), now) {
             Admission::Wait(wait) => Step::Wait(wait),
             Admission::Forward(_) => Step::Wait(Wait::Room),
@@ -144,8 +145,8 @@ impl Engine {
             && let Some(bind) = self.large_bind.take()
         {
             let (name, portal) = bind.into_portal();
-            let portal = Arc::new(portal);
-            let before = self.exchange.portals.set(&name, Some(Arc::clone(&portal)));
+            let portal = Rc::new(portal);
+            let before = self.exchange.portals.set(&name, Some(Rc::clone(&portal)));
             self.exchange.push(Expected::Bind {
                 portal: name,
                 bound: Some(portal),
@@ -225,7 +226,7 @@ impl LargeBind {
             parameter_bytes: self.payload_bytes,
             kept_bytes: self.kept_bytes,
             result_formats: formats.iter().collect(),
-            columns: std::sync::OnceLock::new(),
+            columns: OnceCell::new(),
         };
         (self.portal, portal)
     }

@@ -43,7 +43,7 @@ impl Engine {
             return Err(Ending::client_message_type(header.tag()));
         };
         let statement = facts::unseen_text(text);
-        let facts = facts::whole(&statement.text, &statement.analysis, total as u64);
+        let facts = facts::of_prepared(&statement, total as u64);
         let refused = match self.refuse(refusals::too_large(total), Some(facts), now) {
             Admission::Refuse(refused) => refused,
             Admission::Wait(wait) => return Ok(Step::Wait(wait)),

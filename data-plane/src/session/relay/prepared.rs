@@ -2,14 +2,15 @@
 //!
 //! A message that fails takes back what it changed: each change returns the value it replaced.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
 
 use foldhash::quality::RandomState;
-use pglens_policy::Analysis;
+use pglens_policy::LazyFingerprint;
 use smallvec::SmallVec;
 
-use crate::audit::{Columns, Parameters};
+use crate::audit::{Columns, Parameters, Said, Text};
 
 /// Most prepared statements of a session; drivers keep some hundred.
 const MAX_STATEMENTS: usize = 10_000;
@@ -18,21 +19,21 @@ const MAX_PORTALS: usize = 1_000;
 /// Most memory for texts of prepared statements, and as much for parameters of portals.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
+/// Portals whose memory a thread keeps for others.
+const MAX_SPARE: usize = 256;
+
 /// A prepared statement.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) text: Arc<str>,
-    pub(crate) analysis: Arc<Analysis>,
+    pub(crate) text: Text,
     /// As the client gave them; 0 leaves one to the server.
     pub(crate) parameter_types: Vec<u32>,
-    /// No quota counts it.
-    pub(crate) is_free: bool,
     /// As the target inferred them, once it was asked.
-    pub(crate) described_parameters: OnceLock<Vec<u32>>,
+    pub(crate) described_parameters: OnceCell<Vec<u32>>,
     /// As the target described them, once it was asked.
-    pub(crate) columns: OnceLock<Columns>,
+    pub(crate) columns: OnceCell<Columns>,
     /// The same in the formats that were asked for first: clients rarely change their mind.
-    formatted: OnceLock<Formatted>,
+    formatted: OnceCell<Formatted>,
 }
 
 /// The columns of a result, and the formats they were asked for in.
@@ -43,20 +44,13 @@ struct Formatted {
 }
 
 impl Prepared {
-    pub(crate) fn new(
-        text: Arc<str>,
-        analysis: Arc<Analysis>,
-        parameter_types: Vec<u32>,
-        is_free: bool,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(text: Text, parameter_types: Vec<u32>) -> Rc<Self> {
+        Rc::new(Self {
             text,
-            analysis,
             parameter_types,
-            is_free,
-            described_parameters: OnceLock::new(),
-            columns: OnceLock::new(),
-            formatted: OnceLock::new(),
+            described_parameters: OnceCell::new(),
+            columns: OnceCell::new(),
+            formatted: OnceCell::new(),
         })
     }
 
@@ -67,13 +61,31 @@ impl Prepared {
     }
 }
 
+impl Said for Prepared {
+    fn sql(&self) -> &str {
+        self.text.sql()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.text.kind
+    }
+
+    fn fingerprint(&self) -> &LazyFingerprint {
+        &self.text.fingerprint
+    }
+
+    fn parameters(&self) -> &[u8] {
+        &[]
+    }
+}
+
 /// Formats of result columns: none (all text), one for all, or one for each.
 pub(crate) type ResultFormats = SmallVec<[u16; 8]>;
 
 /// A prepared statement with its parameters.
 #[derive(Debug)]
 pub(crate) struct Portal {
-    pub(crate) statement: Arc<Prepared>,
+    pub(crate) statement: Rc<Prepared>,
     pub(crate) parameters: Parameters,
     /// Bytes the client sent for it.
     pub(crate) parameter_bytes: usize,
@@ -81,7 +93,7 @@ pub(crate) struct Portal {
     pub(crate) kept_bytes: usize,
     pub(crate) result_formats: ResultFormats,
     /// As the target described them, once it was asked.
-    pub(crate) columns: OnceLock<Columns>,
+    pub(crate) columns: OnceCell<Columns>,
 }
 
 impl Portal {
@@ -106,12 +118,76 @@ impl Portal {
     }
 }
 
+thread_local! {
+    static SPARE: RefCell<Vec<Rc<Portal>>> = const { RefCell::new(Vec::new()) };
+    static NOTHING: Rc<Prepared> = Prepared::new(Text::whole("", ""), Vec::new());
+}
+
+impl Portal {
+    /// Puts it where another one was, if a session of the thread has given one back: each Bind makes a portal, and pipelines
+    /// have more of them at a time than allocators keep at hand.
+    pub(crate) fn shared(self) -> Rc<Self> {
+        let Some(mut spare) = SPARE.with_borrow_mut(Vec::pop) else {
+            return Rc::new(self);
+        };
+        match Rc::get_mut(&mut spare) {
+            Some(place) => {
+                *place = self;
+                spare
+            }
+            None => Rc::new(self),
+        }
+    }
+
+    /// Gives back the memory of one that nobody else knows.
+    pub(super) fn give_back(mut portal: Rc<Self>) {
+        let Some(only) = Rc::get_mut(&mut portal) else {
+            return;
+        };
+        *only = Self::nothing();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < MAX_SPARE {
+                spare.push(portal);
+            }
+        });
+    }
+
+    fn nothing() -> Self {
+        Self {
+            statement: NOTHING.with(Rc::clone),
+            parameters: Parameters::default(),
+            parameter_bytes: 0,
+            kept_bytes: 0,
+            result_formats: ResultFormats::new(),
+            columns: OnceCell::new(),
+        }
+    }
+}
+
+impl Said for Portal {
+    fn sql(&self) -> &str {
+        self.statement.sql()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.statement.kind()
+    }
+
+    fn fingerprint(&self) -> &LazyFingerprint {
+        self.statement.fingerprint()
+    }
+
+    fn parameters(&self) -> &[u8] {
+        self.parameters.fields()
+    }
+}
+
 /// Values by name, bounded in number and bytes.
 #[derive(Debug)]
 pub(crate) struct Names<T> {
     /// What has the empty name, as most portals do.
-    unnamed: Option<Arc<T>>,
-    named: HashMap<Box<[u8]>, Arc<T>, RandomState>,
+    unnamed: Option<Rc<T>>,
+    named: HashMap<Box<[u8]>, Rc<T>, RandomState>,
     bytes: usize,
     max_values: usize,
     size: fn(&T) -> usize,
@@ -128,7 +204,7 @@ impl<T> Names<T> {
         }
     }
 
-    pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<T>> {
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Rc<T>> {
         match name {
             [] => self.unnamed.as_ref(),
             name => self.named.get(name),
@@ -142,7 +218,7 @@ impl<T> Names<T> {
     }
 
     /// Gives `name` a value, or none, and returns the one it had.
-    pub(crate) fn set(&mut self, name: &[u8], value: Option<Arc<T>>) -> Option<Arc<T>> {
+    pub(crate) fn set(&mut self, name: &[u8], value: Option<Rc<T>>) -> Option<Rc<T>> {
         if let Some(value) = &value {
             self.bytes += (self.size)(value);
         }
@@ -165,7 +241,7 @@ impl<T> Names<T> {
 }
 
 pub(crate) fn statements() -> Names<Prepared> {
-    Names::new(MAX_STATEMENTS, |statement| statement.text.len())
+    Names::new(MAX_STATEMENTS, |statement| statement.sql().len())
 }
 
 pub(crate) fn portals() -> Names<Portal> {
@@ -177,16 +253,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_memory_of_a_portal_serves_the_next_one() {
+        let first = Portal::nothing().shared();
+        let (place, known) = (Rc::as_ptr(&first), Rc::clone(&first));
+        Portal::give_back(first);
+        assert_ne!(
+            Rc::as_ptr(&Portal::nothing().shared()),
+            place,
+            "it is known"
+        );
+        Portal::give_back(known);
+        let portal = Portal {
+            kept_bytes: 7,
+            ..Portal::nothing()
+        };
+        let second = portal.shared();
+        assert_eq!((Rc::as_ptr(&second), second.kept_bytes), (place, 7));
+    }
+
+    #[test]
     fn a_change_can_be_taken_back() {
         let mut names: Names<String> = Names::new(2, String::len);
-        assert!(names.set(b"a", Some(Arc::new("one".to_owned()))).is_none());
-        let before = names.set(b"a", Some(Arc::new("three".to_owned())));
+        assert!(names.set(b"a", Some(Rc::new("one".to_owned()))).is_none());
+        let before = names.set(b"a", Some(Rc::new("three".to_owned())));
         assert_eq!(names.bytes, 5);
         names.set(b"a", before);
         assert_eq!(names.get(b"a").unwrap().as_str(), "one");
         assert_eq!(names.bytes, 3);
         assert!(names.has_room(MAX_BYTES - 3) && !names.has_room(MAX_BYTES));
-        let nothing = || Some(Arc::new(String::new()));
+        let nothing = || Some(Rc::new(String::new()));
         assert!(names.set(b"", nothing()).is_none());
         assert!(names.get(b"").is_some() && !names.has_room(0));
         assert!(names.set(b"", None).is_some() && names.has_room(0));

@@ -1,10 +1,7 @@
 //! Follows prepared statements that are made and dropped by SQL, so that later messages are recorded with the right
 //! text: PREPARE, DEALLOCATE and DISCARD ALL.
 
-use std::sync::Arc;
-
-use pglens_policy::{Analysis, ParseFailure};
-
+use super::facts;
 use super::prepared::{Names, Prepared};
 
 /// Whether a command with this tag changes prepared statements.
@@ -26,11 +23,7 @@ pub(crate) fn follow(statements: &mut Names<Prepared>, command_tag: &[u8], sql: 
         },
         b"PREPARE" => match name_behind(sql, &["prepare"]) {
             Some(name) if statements.has_room(sql.len()) => {
-                let analysis = Analysis {
-                    statements: Vec::new(),
-                    parse: Err(ParseFailure::Unavailable),
-                };
-                let prepared = Prepared::new(sql.into(), Arc::new(analysis), Vec::new(), false);
+                let prepared = facts::not_analysed(sql);
                 drop(statements.set(name.as_bytes(), Some(prepared)));
             }
             _ => statements.clear(),
@@ -78,6 +71,7 @@ fn name_behind(sql: &str, keywords: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Said;
 
     #[test]
     fn names_are_found_as_postgresql_reads_them() {
@@ -101,10 +95,7 @@ mod tests {
     fn a_statement_prepared_by_sql_is_known_by_its_text() {
         let mut statements = super::super::prepared::statements();
         follow(&mut statements, b"PREPARE", "PREPARE a AS SELECT 1");
-        assert_eq!(
-            &*statements.get(b"a").unwrap().text,
-            "PREPARE a AS SELECT 1"
-        );
+        assert_eq!(statements.get(b"a").unwrap().sql(), "PREPARE a AS SELECT 1");
         follow(&mut statements, b"DEALLOCATE", "DEALLOCATE a");
         assert!(statements.get(b"a").is_none());
     }
