@@ -21,10 +21,10 @@ use crate::audit::reader::Position;
 use crate::audit::window::{Batch, BatchLimit};
 
 const LIMITS: BatchLimits = BatchLimits {
-    // Every batch is a transaction, and what one costs besides its rows is then shared by a thousand statements.
-    max_records: 4000,
-    // As much is held while one is on its way; less than the largest batch that a control plane takes.
-    max_bytes: 512 * 1024,
+    // Every batch is a transaction, and what one costs besides its rows is then shared by some thousand statements.
+    max_records: 8000,
+    // Less than the largest batch that a control plane takes; what is small is in memory anyway.
+    max_bytes: 1024 * 1024,
     // What a record may lag behind its statement when the proxy has little to do.
     max_age: Duration::from_millis(100),
 };
@@ -32,7 +32,12 @@ const BATCH: BatchLimit = BatchLimit {
     records: LIMITS.max_records,
     bytes: LIMITS.max_bytes,
 };
-/// A batch with rows of large results: what is read for it takes memory beside what is kept there anyway.
+/// A batch that is read from the disk: it takes memory beside what is kept there anyway.
+const DISK_BATCH: BatchLimit = BatchLimit {
+    bytes: 512 * 1024,
+    ..BATCH
+};
+/// The same with rows of large results, of which there may be any number.
 const LARGE_BATCH: BatchLimit = BatchLimit {
     bytes: 256 * 1024,
     ..BATCH
@@ -234,7 +239,7 @@ impl Publisher {
                 Next::Nothing => None,
                 Next::Batch(batch) => Some(batch),
                 Next::HasLarge => self.read(stream, LARGE_BATCH).await?,
-                Next::OnDisk => self.read(stream, BATCH).await?,
+                Next::OnDisk => self.read(stream, DISK_BATCH).await?,
             };
             let Some(mut batch) = batch else {
                 return Ok(Sleep::idle(stream.sent));

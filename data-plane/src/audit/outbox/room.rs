@@ -118,8 +118,10 @@ impl Reservation {
         self.announced.take()
     }
 
-    /// What is given back, by the caller now.
+    /// What is given back, by the caller now, who may hold the lock. The record of the statement has begun.
     pub(super) fn into_bytes(mut self) -> usize {
+        debug_assert!(self.announced.is_none(), "its record has begun");
+        self.announced = None;
         std::mem::take(&mut self.bytes)
     }
 }
