@@ -1,6 +1,7 @@
 //! Makes the record of a session: one statement at a time, in the order in which the target runs them.
 //!
-//! `ends` has how statements and the session end, `tail` what is kept back then, `written` what has to be on the disk, or stored, before others go on.
+//! `ends` has how statements and the session end, `tail` what is kept back then, `written` what has to be on the disk, or
+//! stored, before others go on.
 
 use std::sync::Arc;
 
@@ -49,9 +50,9 @@ struct Running {
 impl Running {
     /// What its start did not have of it.
     fn fingerprint(&self) -> Option<Fingerprint> {
-        let said = &self.place.facts.said;
+        let text = self.place.facts.said.text();
         self.owes_fingerprint
-            .then(|| said.fingerprint().make(said.sql()))?
+            .then(|| text.fingerprint.make(text.sql()))?
     }
 }
 
@@ -135,15 +136,16 @@ impl Recorder {
         sequence: u64,
         now: Now,
     ) -> Started<'a> {
+        let text = facts.said.text();
         Started {
             query_id,
             session_id: self.session_id,
             sequence,
-            sql: facts.said.sql(),
-            kind: facts.said.kind(),
+            sql: text.sql(),
+            kind: text.kind,
             parameters: facts.said.parameters(),
             started_at_unix_us: now.unix_us,
-            fingerprint: facts.said.fingerprint().at_hand(),
+            fingerprint: text.fingerprint.at_hand(),
         }
     }
 
@@ -157,7 +159,7 @@ impl Recorder {
             None => query_id(now),
         };
         let sequence = self.totals.statements;
-        let owes_fingerprint = place.facts.said.fingerprint().is_due();
+        let owes_fingerprint = place.facts.said.text().fingerprint.is_due();
         let mut started = self.started(&place.facts, query_id, sequence, now);
         if owes_fingerprint {
             // Another session may have made it meanwhile: start and end do not both have it.
@@ -212,7 +214,7 @@ impl Recorder {
     /// The text of the running statement.
     pub(crate) fn running_sql(&self) -> Option<String> {
         let running = self.running.as_ref()?;
-        Some(running.place.facts.said.sql().to_owned())
+        Some(running.place.facts.said.text().sql().to_owned())
     }
 
     /// The columns of the running statement, once the target has described them.

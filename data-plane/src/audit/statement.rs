@@ -20,12 +20,12 @@ const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// What a statement says, wherever that is kept: its record takes it from there.
 pub(crate) trait Said: fmt::Debug {
-    /// The statement's own text.
-    fn sql(&self) -> &str;
-    fn kind(&self) -> &'static str;
-    fn fingerprint(&self) -> &LazyFingerprint;
+    fn text(&self) -> &Text;
+
     /// Encoded, see [`super::Parameters::fields`].
-    fn parameters(&self) -> &[u8];
+    fn parameters(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// A statement, or a text with several of them.
@@ -48,23 +48,16 @@ impl Text {
             fingerprint: LazyFingerprint::default(),
         }
     }
+
+    /// The statement's own part of it.
+    pub(crate) fn sql(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or(&self.text)
+    }
 }
 
 impl Said for Text {
-    fn sql(&self) -> &str {
-        self.text.get(self.range.clone()).unwrap_or(&self.text)
-    }
-
-    fn kind(&self) -> &'static str {
-        self.kind
-    }
-
-    fn fingerprint(&self) -> &LazyFingerprint {
-        &self.fingerprint
-    }
-
-    fn parameters(&self) -> &[u8] {
-        &[]
+    fn text(&self) -> &Text {
+        self
     }
 }
 
@@ -85,7 +78,7 @@ impl StatementFacts {
     }
 
     pub(crate) fn record_bytes(&self) -> usize {
-        self.said.sql().len() + self.said.parameters().len() + STATEMENT_OVERHEAD_BYTES
+        self.said.text().sql().len() + self.said.parameters().len() + STATEMENT_OVERHEAD_BYTES
     }
 
     /// Cut to what fits into any record, for a statement that was refused.
@@ -93,11 +86,12 @@ impl StatementFacts {
         if self.record_bytes() <= MAX_REFUSED_BYTES {
             return self;
         }
-        let sql = self.said.sql();
+        let text = self.said.text();
+        let sql = text.sql();
         let end = sql.floor_char_boundary(MAX_REFUSED_BYTES);
         let cut = Text {
-            fingerprint: self.said.fingerprint().clone(),
-            ..Text::whole(sql.get(..end).unwrap_or_default(), self.said.kind())
+            fingerprint: text.fingerprint.clone(),
+            ..Text::whole(sql.get(..end).unwrap_or_default(), text.kind)
         };
         Self::new(cut, self.bytes_in)
     }
@@ -112,7 +106,7 @@ pub(crate) struct Promised {
 
 impl Promised {
     pub(crate) fn kind(&self) -> &'static str {
-        self.facts.said.kind()
+        self.facts.said.text().kind
     }
 }
 

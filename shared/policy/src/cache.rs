@@ -239,14 +239,14 @@ impl Default for VerdictCache {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn writes() -> Rules {
+    pub(crate) fn writes() -> Rules {
         Rules::Write(ControlGuard::default())
     }
 
-    fn reads() -> Rules {
+    pub(crate) fn reads() -> Rules {
         let catalog = Catalog::unavailable(crate::AllowedFunctions::default());
         Rules::Read(Arc::new(catalog), ControlGuard::default())
     }

@@ -70,18 +70,8 @@ pub(crate) fn of_shape(text: &[u8], known: &Judged) -> Option<Judged> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::tests::{reads, writes};
     use crate::cache::{Rules, VerdictCache};
-    use crate::catalog::Catalog;
-    use crate::guard::ControlGuard;
-
-    fn writes() -> Rules {
-        Rules::Write(ControlGuard::default())
-    }
-
-    fn reads() -> Rules {
-        let catalog = Catalog::unavailable(crate::AllowedFunctions::default());
-        Rules::Read(Arc::new(catalog), ControlGuard::default())
-    }
 
     #[test]
     fn the_last_verdict_serves_its_own_text_and_rules_only() {
@@ -89,6 +79,9 @@ mod tests {
         let mut is_kept = |text: &str, rules: &Rules| {
             let judged = cache.judge_after(&mut last, text.as_bytes(), rules);
             assert_eq!(&*judged.text, text);
+            let only = &judged.analysis.statements[0];
+            let range = only.range.start..only.range.end + judged.longer_by;
+            assert_eq!(&judged.text[range], text);
             let kept = last.kept.as_ref().unwrap();
             assert_eq!(kept.judged.verdict.is_ok(), judged.verdict.is_ok());
             Arc::clone(&kept.judged)

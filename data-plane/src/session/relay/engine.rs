@@ -269,7 +269,7 @@ impl Engine {
         }
         let paid = statements
             .iter()
-            .filter(|one| one.said.kind() != SHOW_GRANT);
+            .filter(|one| one.said.text().kind != SHOW_GRANT);
         let count = paid.count() as u64;
         match self.quota.take_queries(count, now.instant) {
             Taken::Yes => {}

@@ -8,8 +8,8 @@ use super::exchange::{Expected, Refused};
 use super::facts;
 use super::from_target::Reply;
 use super::output::Passage;
+use crate::audit::StatementFacts;
 use crate::audit::recorder::{Follow, Outcome};
-use crate::audit::{Said, StatementFacts};
 use crate::clock::Now;
 use crate::session::report::ClientError;
 
@@ -125,7 +125,7 @@ impl Engine {
             // Otherwise it is the session that ends, and its record says so.
             Expected::Sync if !is_fatal => Some(facts::of_sync()),
             Expected::Parse { statement, .. } => {
-                let bytes_in = statement.sql().len() as u64;
+                let bytes_in = statement.text.sql().len() as u64;
                 Some(facts::of_prepared(statement, bytes_in))
             }
             Expected::Bind { bound, .. } => Some(facts::of_portal(bound.as_ref()?, 0)),

@@ -165,16 +165,8 @@ struct Call {
 }
 
 impl Said for Call {
-    fn sql(&self) -> &str {
-        self.text.sql()
-    }
-
-    fn kind(&self) -> &'static str {
-        self.text.kind
-    }
-
-    fn fingerprint(&self) -> &LazyFingerprint {
-        &self.text.fingerprint
+    fn text(&self) -> &Text {
+        &self.text
     }
 
     fn parameters(&self) -> &[u8] {

@@ -14,7 +14,7 @@ use super::facts;
 use super::large_bind::LARGE_BIND_BYTES;
 use super::output::Passage;
 use super::prepared::Prepared;
-use crate::audit::{Said, StatementFacts};
+use crate::audit::StatementFacts;
 use crate::clock::Now;
 use crate::policy::{judge, refusals};
 
@@ -286,7 +286,7 @@ impl Engine {
             Some(statement) => Rc::clone(statement),
             None => facts::unseen("prepared statement", bind.statement),
         };
-        let bytes = payload.len() + statement.sql().len();
+        let bytes = payload.len() + statement.text.sql().len();
         let refusal = if bytes > judge::MAX_RECORDED_STATEMENT_BYTES {
             Some(refusals::too_large(bytes))
         } else if !self.exchange.portals.has_room(payload.len()) {

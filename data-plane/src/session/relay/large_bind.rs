@@ -13,7 +13,7 @@ use super::exchange::Expected;
 use super::facts;
 use super::output::Passage;
 use super::prepared::{Portal, Prepared};
-use crate::audit::{Parameter, Parameters, Said};
+use crate::audit::{Parameter, Parameters};
 use crate::clock::Now;
 use crate::policy::{judge, refusals};
 
@@ -84,7 +84,7 @@ impl Engine {
             Some(statement) => Rc::clone(statement),
             None => facts::unseen("prepared statement", head.statement),
         };
-        let others = statement.sql().len() + OTHER_BYTES;
+        let others = statement.text.sql().len() + OTHER_BYTES;
         let others = others + usize::from(head.parameter_count) * PARAMETER_BYTES;
         let may_keep = judge::MAX_RECORDED_STATEMENT_BYTES.saturating_sub(others);
         if !self.exchange.portals.has_room(may_keep) {

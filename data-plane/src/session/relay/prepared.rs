@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use foldhash::quality::RandomState;
-use pglens_policy::LazyFingerprint;
 use smallvec::SmallVec;
 
 use crate::audit::{Columns, Parameters, Said, Text};
@@ -62,20 +61,8 @@ impl Prepared {
 }
 
 impl Said for Prepared {
-    fn sql(&self) -> &str {
-        self.text.sql()
-    }
-
-    fn kind(&self) -> &'static str {
-        self.text.kind
-    }
-
-    fn fingerprint(&self) -> &LazyFingerprint {
-        &self.text.fingerprint
-    }
-
-    fn parameters(&self) -> &[u8] {
-        &[]
+    fn text(&self) -> &Text {
+        &self.text
     }
 }
 
@@ -165,16 +152,8 @@ impl Portal {
 }
 
 impl Said for Portal {
-    fn sql(&self) -> &str {
-        self.statement.sql()
-    }
-
-    fn kind(&self) -> &'static str {
-        self.statement.kind()
-    }
-
-    fn fingerprint(&self) -> &LazyFingerprint {
-        self.statement.fingerprint()
+    fn text(&self) -> &Text {
+        &self.statement.text
     }
 
     fn parameters(&self) -> &[u8] {
@@ -241,7 +220,7 @@ impl<T> Names<T> {
 }
 
 pub(crate) fn statements() -> Names<Prepared> {
-    Names::new(MAX_STATEMENTS, |statement| statement.sql().len())
+    Names::new(MAX_STATEMENTS, |statement| statement.text.sql().len())
 }
 
 pub(crate) fn portals() -> Names<Portal> {

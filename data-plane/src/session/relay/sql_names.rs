@@ -71,7 +71,6 @@ fn name_behind(sql: &str, keywords: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Said;
 
     #[test]
     fn names_are_found_as_postgresql_reads_them() {
@@ -95,7 +94,10 @@ mod tests {
     fn a_statement_prepared_by_sql_is_known_by_its_text() {
         let mut statements = super::super::prepared::statements();
         follow(&mut statements, b"PREPARE", "PREPARE a AS SELECT 1");
-        assert_eq!(statements.get(b"a").unwrap().sql(), "PREPARE a AS SELECT 1");
+        assert_eq!(
+            statements.get(b"a").unwrap().text.sql(),
+            "PREPARE a AS SELECT 1"
+        );
         follow(&mut statements, b"DEALLOCATE", "DEALLOCATE a");
         assert!(statements.get(b"a").is_none());
     }

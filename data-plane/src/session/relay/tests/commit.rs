@@ -47,6 +47,47 @@ fn the_error_may_come_in_a_chunk_of_its_own() {
     );
 }
 
+/// What has gone into the record, in order: a start, rows, or an end.
+fn kinds(script: &Script) -> String {
+    let kind = |event| match event {
+        Event::StatementStarted(_) => 's',
+        Event::RowsCaptured(_) => 'r',
+        Event::StatementEnded(_) => 'e',
+        Event::SessionEnded(_) => 'S',
+    };
+    script.events().into_iter().map(kind).collect()
+}
+
+#[test]
+fn the_last_rows_wait_for_no_commit_though_the_end_does() {
+    let mut script = Setup::default().script();
+    let two = [
+        parse_bind_execute("select 1"),
+        parse_bind_execute("select 2"),
+    ];
+    script.client(&[two.concat(), sync()].concat());
+    let answer = |value| [begun(), row(value), complete("SELECT 1")].concat();
+    script.target(&answer(b"one"));
+    assert_eq!(kinds(&script), "sres");
+    script.target(&answer(b"two"));
+    assert_eq!(kinds(&script), "sresr", "the client has them");
+    script.target(&idle());
+    assert_eq!(kinds(&script), "sresre");
+    assert_eq!(
+        script.record(),
+        [
+            entry("select 1", "SELECT 1 1", ""),
+            entry("select 2", "SELECT 1 1", "I")
+        ]
+    );
+    script.client(&query("select 3"));
+    script.target(&[row(b"three"), complete("SELECT 1")].concat());
+    assert_eq!(kinds(&script), "sresresr");
+    let now = script.now;
+    script.engine.finish(&Ending::target_closed(false), now);
+    assert_eq!(kinds(&script), "sresresreS");
+}
+
 #[test]
 fn an_error_at_a_sync_that_comes_later_has_a_record_of_its_own() {
     let mut script = Setup::default().script();
