@@ -151,15 +151,16 @@ impl VerdictCache {
         if let Some(judged) = last.on_like(number, text) {
             return judged;
         }
-        let mut judge = |text: &[u8]| {
-            last.on(number, text).unwrap_or_else(|| {
-                let judged = self.judge_as_it_is(text, rules);
-                last.keep(number, text, &judged);
-                judged
-            })
+        let judge = |last: &mut LastVerdict, text: &[u8]| {
+            let judged = self.judge_as_it_is(text, rules);
+            last.keep(number, text, &judged);
+            judged
         };
-        let by_shape = by_shape(text, |shape| Some(judge(shape)));
-        by_shape.unwrap_or_else(|| Judged::clone(&judge(text)))
+        let by_shape = by_shape(text, |shape| {
+            let known = last.on_shape(number, shape);
+            Some(known.unwrap_or_else(|| judge(last, shape)))
+        });
+        by_shape.unwrap_or_else(|| Judged::clone(&judge(last, text)))
     }
 
     /// The verdict on the text of a message if it needs no parser: it is kept, or that of another text of its shape is.

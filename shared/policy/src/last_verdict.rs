@@ -17,24 +17,27 @@ struct Kept {
     /// Of the rules.
     number: u64,
     judged: Arc<Judged>,
-    /// If the text is the shape of others.
+    /// Of a text that is the shape of others, of which two came in a row: sessions that go from one shape to another would
+    /// have little use for it.
     pattern: Option<Pattern>,
 }
 
 impl LastVerdict {
-    fn by(&self, number: u64) -> Option<&Kept> {
-        self.kept.as_ref().filter(|kept| kept.number == number)
-    }
-
-    /// On the text itself.
-    pub(crate) fn on(&self, number: u64, text: &[u8]) -> Option<Arc<Judged>> {
-        let kept = self.by(number)?;
-        (kept.judged.text.as_bytes() == text).then(|| Arc::clone(&kept.judged))
+    /// On a shape: another text had it just before if there is one.
+    pub(crate) fn on_shape(&mut self, number: u64, shape: &[u8]) -> Option<Arc<Judged>> {
+        let kept = self.kept.as_mut().filter(|kept| kept.number == number)?;
+        if kept.judged.text.as_bytes() != shape {
+            return None;
+        }
+        if kept.pattern.is_none() {
+            kept.pattern = Pattern::of(&kept.judged.text);
+        }
+        Some(Arc::clone(&kept.judged))
     }
 
     /// On the text itself or another one of its shape.
     pub(crate) fn on_like(&self, number: u64, text: &[u8]) -> Option<Judged> {
-        let kept = self.by(number)?;
+        let kept = self.kept.as_ref().filter(|kept| kept.number == number)?;
         if kept.judged.text.as_bytes() == text {
             return Some(Judged::clone(&kept.judged));
         }
@@ -48,7 +51,7 @@ impl LastVerdict {
         self.kept = is_same.then(|| Kept {
             number,
             judged: Arc::clone(judged),
-            pattern: Pattern::of(&judged.text),
+            pattern: None,
         });
     }
 }
@@ -96,5 +99,26 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &other));
         let _ = cache.judge_after(&mut last, b"SELECT '\xff'", &reads);
         assert!(last.kept.is_none(), "as text it may be allowed");
+    }
+
+    #[test]
+    fn two_texts_of_a_shape_in_a_row_make_a_pattern() {
+        let (cache, mut last) = (VerdictCache::new(), LastVerdict::default());
+        let mut has_pattern = |text: &str| {
+            let judged = cache.judge_after(&mut last, text.as_bytes(), &writes());
+            assert_eq!(&*judged.text, text);
+            last.kept.as_ref().unwrap().pattern.is_some()
+        };
+        let texts = [
+            "SELECT a",
+            "SELECT 7",
+            "SELECT 'x'",
+            "SELECT 8",
+            "SELECT 9",
+            "SELECT 10",
+        ];
+        let expected = [false, false, false, false, true, true];
+        assert_eq!(texts.map(&mut has_pattern), expected);
+        assert!(!has_pattern("SELECT a"), "it was another shape's");
     }
 }

@@ -5,19 +5,21 @@
 //! shape: up to a constant the lexer goes through both alike, since it reads the same; what touches the constant is the
 //! same as well; and behind it the lexer is where it is in the other. See `shape` for what follows from that.
 
+use std::sync::Arc;
+
 use crate::shape::{Constant, MAX_BYTES, lex, shape_of};
 
 /// A shape, and where its constants stand.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    shape: Box<str>,
+    shape: Arc<str>,
     constants: Vec<(Constant, usize)>,
 }
 
 impl Pattern {
     /// `None`: that is no shape of a text.
-    pub(crate) fn of(shape: &str) -> Option<Self> {
-        if shape_of(shape)? != shape {
+    pub(crate) fn of(shape: &Arc<str>) -> Option<Self> {
+        if *shape_of(shape)? != **shape {
             return None;
         }
         let mut constants = Vec::new();
@@ -26,7 +28,7 @@ impl Pattern {
             Some(())
         })?;
         Some(Self {
-            shape: shape.into(),
+            shape: Arc::clone(shape),
             constants,
         })
     }
@@ -57,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fits(shape: &str, text: &str) -> bool {
-        Pattern::of(shape).unwrap().fits(text.as_bytes())
+        Pattern::of(&shape.into()).unwrap().fits(text.as_bytes())
     }
 
     #[test]
@@ -102,7 +104,7 @@ mod tests {
             "set x = 1",
             "select 'a'",
         ] {
-            assert!(Pattern::of(text).is_none(), "{text}");
+            assert!(Pattern::of(&text.into()).is_none(), "{text}");
         }
     }
 
@@ -146,7 +148,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
         fn what_fits_has_the_shape(one in text(), other in text(), numbers in prop::collection::vec(0u64..2_000_000_000, 4)) {
-            let Some(pattern) = shape_of(&one).and_then(|shape| Pattern::of(&shape)) else {
+            let Some(pattern) = shape_of(&one).and_then(|shape| Pattern::of(&shape.into())) else {
                 return Ok(());
             };
             // Also what is near: the text itself, with other numbers in it.

@@ -197,3 +197,86 @@ fn numbers_of_any_size_are_read_as_they_were_written() {
         assert!(value == 0 || out.len() == 1 + varint, "{value}");
     }
 }
+
+#[test]
+fn the_longest_fields_have_room() {
+    let most = u64::MAX;
+    let fingerprint = Some(Fingerprint(most));
+    let started = Started {
+        query_id: ID,
+        session_id: SESSION,
+        sequence: most,
+        sql: "",
+        kind: "",
+        parameters: &[],
+        started_at_unix_us: -1,
+        fingerprint,
+    };
+    let rows = Rows {
+        query_id: ID,
+        session_id: SESSION,
+        chunk: u32::MAX,
+        first_row: most,
+        row_count: u32::MAX,
+        data: &[],
+    };
+    let mut ended = Vec::new();
+    Ended {
+        query_id: ID,
+        session_id: SESSION,
+        duration_us: most,
+        first_row_us: Some(most),
+        row_count: most,
+        bytes_in: most,
+        bytes_out: most,
+        command_tag: "",
+        sqlstate: "",
+        error_message: "",
+        refusal: "",
+        columns: &[],
+        rows_truncated: true,
+        captured_rows: most,
+        captured_bytes: most,
+        result_digest: Some([7; 32]),
+        outcome_unknown: true,
+        fingerprint,
+    }
+    .put_fields(&mut ended);
+    let settled = Settled {
+        ended: &ended,
+        transaction_status: "",
+    };
+    let Event::StatementStarted(started) = read(&started) else {
+        panic!("a start")
+    };
+    let said = (
+        started.sequence,
+        started.started_at_unix_us,
+        started.fingerprint.as_str(),
+    );
+    assert_eq!(said, (most, -1, "ffffffffffffffff"));
+    let Event::RowsCaptured(rows) = read(&rows) else {
+        panic!("rows")
+    };
+    assert_eq!(
+        (rows.chunk, rows.first_row, rows.row_count),
+        (u32::MAX, most, u32::MAX)
+    );
+    let Event::StatementEnded(end) = read(&settled) else {
+        panic!("an end")
+    };
+    let numbers = [
+        end.duration_us,
+        end.row_count,
+        end.bytes_in,
+        end.bytes_out,
+        end.captured_rows,
+        end.captured_bytes,
+    ];
+    assert_eq!((numbers, end.first_row_us), ([most; 6], Some(most)));
+    assert!(end.rows_truncated && end.outcome_unknown);
+    assert_eq!(
+        (end.result_digest, end.fingerprint.as_str()),
+        (vec![7; 32], "ffffffffffffffff")
+    );
+}

@@ -234,14 +234,8 @@ mod tests {
     #[test]
     fn the_memory_of_a_portal_serves_the_next_one() {
         let first = Portal::nothing().shared();
-        let (place, known) = (Rc::as_ptr(&first), Rc::clone(&first));
+        let place = Rc::as_ptr(&first);
         Portal::give_back(first);
-        assert_ne!(
-            Rc::as_ptr(&Portal::nothing().shared()),
-            place,
-            "it is known"
-        );
-        Portal::give_back(known);
         let portal = Portal {
             kept_bytes: 7,
             ..Portal::nothing()
