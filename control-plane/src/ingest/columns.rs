@@ -16,7 +16,7 @@ const NAME_BYTES: usize = 256;
 ///
 /// # Errors
 /// When one of them could not be read again.
-pub fn pack_columns(mut columns: Vec<Bytes>) -> Result<Option<Vec<u8>>, InvalidField> {
+pub fn pack_columns(mut columns: Vec<Bytes>) -> Result<Option<Bytes>, InvalidField> {
     if columns.is_empty() {
         return Ok(None);
     }
@@ -35,7 +35,7 @@ pub fn pack_columns(mut columns: Vec<Bytes>) -> Result<Option<Vec<u8>>, InvalidF
         columns,
         ..Default::default()
     };
-    Ok(Some(kept.encode_to_vec()))
+    Ok(Some(kept.encode_to_vec().into()))
 }
 
 /// Columns as JSON, an object for each.

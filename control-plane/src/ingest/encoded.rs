@@ -9,7 +9,7 @@ use prost::{Message, Oneof};
 /// `Record`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Event", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Event", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(super) event: Option<Event>,
 }
 
@@ -23,6 +23,43 @@ pub(super) enum Event {
     StatementEnded(StatementEnded),
     #[prost(message, tag = "4")]
     SessionEnded(SessionEnded),
+    #[prost(message, tag = "5")]
+    BriefStatementStarted(StatementStarted),
+    #[prost(message, tag = "6")]
+    BriefRowsCaptured(RowsCaptured),
+    #[prost(message, tag = "7")]
+    BriefStatementEnded(StatementEnded),
+}
+
+impl Event {
+    /// Whether what it does not say is said by those before it.
+    pub(super) fn is_brief(&self) -> bool {
+        match self {
+            Self::StatementStarted(_)
+            | Self::RowsCaptured(_)
+            | Self::StatementEnded(_)
+            | Self::SessionEnded(_) => false,
+            Self::BriefStatementStarted(_)
+            | Self::BriefRowsCaptured(_)
+            | Self::BriefStatementEnded(_) => true,
+        }
+    }
+
+    /// Statement and session, as far as it names them.
+    pub(super) fn ids(&self) -> (&[u8], &[u8]) {
+        match self {
+            Self::StatementStarted(started) | Self::BriefStatementStarted(started) => {
+                (&started.query_id, &started.session_id)
+            }
+            Self::RowsCaptured(rows) | Self::BriefRowsCaptured(rows) => {
+                (&rows.query_id, &rows.session_id)
+            }
+            Self::StatementEnded(ended) | Self::BriefStatementEnded(ended) => {
+                (&ended.query_id, &ended.session_id)
+            }
+            Self::SessionEnded(ended) => (&[], &ended.session_id),
+        }
+    }
 }
 
 /// `StatementStarted`.
@@ -257,11 +294,15 @@ mod tests {
             bytes_out: 8,
         };
         use v1::record::Event;
+        let brief_rows = rows.clone();
         for event in [
             Event::StatementStarted(started()),
             Event::RowsCaptured(rows),
             Event::StatementEnded(ended()),
             Event::SessionEnded(session),
+            Event::BriefStatementStarted(started()),
+            Event::BriefRowsCaptured(brief_rows),
+            Event::BriefStatementEnded(ended()),
         ] {
             is_the_same::<Record>(&v1::Record { event: Some(event) });
         }

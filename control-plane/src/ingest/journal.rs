@@ -48,6 +48,8 @@ pub async fn write(
         records,
         is_awaited: false,
     };
+    // Read by itself, from any record on, and perhaps by a control plane of an earlier version.
+    let batch = batch.in_full();
     let key_day = Utc::now().date_naive();
     let place = place(run_id, first);
     let key = app.data_keys.for_sealing(key_day, place.purpose()).await?;

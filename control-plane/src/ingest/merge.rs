@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 use super::Map;
+use super::reader::{Reader, Unreadable};
 use super::record::{Position, Record, RecordKind, RowChunk, SessionEnd, Statement, StatementEnd};
 use bytes::Bytes;
 use foldhash::quality::RandomState;
@@ -55,7 +56,7 @@ struct Seen {
     chunks: HashSet<(QueryId, i32), RandomState>,
 }
 
-/// Merges `records`, each as it came, the first of which is the run's record number `first_sequence`.
+/// Merges `records`, each as it came, the first of which is the run's record number `first_sequence` and begins a batch.
 #[must_use]
 pub fn merge(first_sequence: u64, records: Vec<Bytes>) -> Merged {
     // Most statements have a start, rows and an end.
@@ -68,17 +69,18 @@ pub fn merge(first_sequence: u64, records: Vec<Bytes>) -> Merged {
         started: Map::with_capacity_and_hasher(expected, RandomState::default()),
         chunks: HashSet::with_hasher(RandomState::default()),
     };
+    let mut reader = Reader::default();
     for (number, message) in (first_sequence..).zip(records) {
-        match Record::read(number, message.clone()) {
-            Err(invalid) => {
+        match reader.read(number, message) {
+            Err(Unreadable { session_id, reason }) => {
                 // That something of it is missing is said of its session, if it can be told.
                 let position = Position {
                     record: number,
                     kind: RecordKind::Unreadable,
-                    session_id: Record::whose(message),
+                    session_id,
                     query_id: None,
                 };
-                merged.refuse(position, invalid.to_string());
+                merged.refuse(position, reason.to_string());
             }
             Ok(record) => merged.add(record, &mut seen),
         }

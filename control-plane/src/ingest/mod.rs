@@ -9,6 +9,7 @@ pub mod live;
 pub mod live_fleet;
 pub mod merge;
 pub mod publish;
+pub mod reader;
 pub mod record;
 pub mod retention;
 pub mod seal;

@@ -165,6 +165,7 @@ impl Intake<'_> {
         PublishResponse {
             committed_sequence: self.committed,
             durable_sequence: self.held.durable(),
+            takes_brief_records: true,
         }
     }
 
@@ -283,14 +284,9 @@ async fn finished(work: &mut Option<Work<'_>>) -> Result<u64, Status> {
 
 /// The records behind `committed`; `None` when there are none.
 fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Bytes>>, Status> {
-    let RecordBatch {
-        first_sequence,
-        last_sequence,
-        mut records,
-        is_awaited: _,
-    } = batch;
+    let (first_sequence, last_sequence) = (batch.first_sequence, batch.last_sequence);
     let invalid = |reason: &str| status(ErrorCode::InvalidArgument, reason);
-    if records.len() > MAX_RECORDS {
+    if batch.records.len() > MAX_RECORDS {
         return Err(status(
             ErrorCode::TooLarge,
             "more records than a batch may have",
@@ -299,7 +295,7 @@ fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Bytes>>,
     let count = last_sequence
         .checked_sub(first_sequence)
         .and_then(|count| count.checked_add(1));
-    if first_sequence == 0 || count != u64::try_from(records.len()).ok() {
+    if first_sequence == 0 || count != u64::try_from(batch.records.len()).ok() {
         return Err(invalid(
             "the sequences of the batch do not match its records",
         ));
@@ -319,10 +315,13 @@ fn new_records(committed: u64, batch: RecordBatch) -> Result<Option<Vec<Bytes>>,
             ),
         ));
     };
-    let known = usize::try_from(known)
-        .unwrap_or(usize::MAX)
-        .min(records.len());
-    drop(records.drain(..known));
+    if known == 0 {
+        return Ok(Some(batch.records));
+    }
+    // Those that are left may refer to those that go.
+    let mut records = batch.in_full().records;
+    let known = usize::try_from(known).unwrap_or(usize::MAX);
+    drop(records.drain(..known.min(records.len())));
     Ok(Some(records))
 }
 

@@ -65,6 +65,7 @@ impl Trouble {
         let durable = v1::PublishResponse {
             committed_sequence: 0,
             durable_sequence: records.len() as u64,
+            takes_brief_records: true,
         };
         assert_eq!(self.publisher.answer().await.unwrap(), durable);
         let broken = self.publisher.answer().await.unwrap_err();

@@ -30,6 +30,8 @@ pub(crate) struct LastRows {
     pub(crate) chunk: u32,
     pub(crate) first_row: u64,
     pub(crate) row_count: u32,
+    /// There are no others, and the digest is left to be made of these.
+    pub(crate) is_all: bool,
 }
 
 /// Whether rows of the same record may follow a chunk.
@@ -245,11 +247,15 @@ impl Capture {
     /// The rows kept since the last chunk if there are some: those that stand in the memory that [`Capture::take_buffer`]
     /// hands out. No more may follow.
     pub(crate) fn last_rows(&mut self) -> Option<LastRows> {
-        let chunk = self.chunk(Follow::No)?;
-        Some(LastRows {
-            chunk: chunk.number,
-            first_row: chunk.first_row,
-            row_count: chunk.row_count,
+        let is_all = self.digest.is_empty();
+        if !is_all {
+            self.digest_chunk();
+        }
+        (!self.chunk.is_empty()).then(|| LastRows {
+            chunk: self.chunk_number,
+            first_row: self.kept_rows - u64::from(self.chunk_rows),
+            row_count: self.chunk_rows,
+            is_all,
         })
     }
 
@@ -272,7 +278,7 @@ impl Capture {
         self.truncated = true;
     }
 
-    /// The digest over all row messages; `None` when there were none.
+    /// The digest over all row messages; `None` when there were none, or [`LastRows::is_all`].
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
         self.digest.value()
     }

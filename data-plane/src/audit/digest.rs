@@ -44,6 +44,11 @@ impl Digest {
         staged.extend_from_slice(rest);
     }
 
+    /// Nothing came yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.is_none() && self.only.is_none()
+    }
+
     /// `None` when there was nothing.
     pub(crate) fn value(&self) -> Option<[u8; 32]> {
         let of_several = self.state.as_ref().map(|state| state.value());

@@ -8,13 +8,24 @@ use pglens_core::SessionId;
 use pglens_policy::Fingerprint;
 use uuid::Uuid;
 
+pub(crate) use end::{EncodedEnd, Ended, Settled};
 use protobuf::{Gathered, message_in_message};
 pub(crate) use protobuf::{bytes, message, number, present_bytes, present_number, signed};
+pub(crate) use records::Records;
+use records::{LeftOut, Start};
 
+mod end;
 mod protobuf;
+mod records;
 
 /// `RecordBatch.records`.
 const RECORD: u32 = 3;
+/// Fields of `Record`.
+const STARTED: u32 = 1;
+const ROWS: u32 = 2;
+const SESSION_ENDED: u32 = 4;
+const BRIEF_STARTED: u32 = 5;
+const BRIEF_ROWS: u32 = 6;
 /// What an id takes, and a number at most, with their keys.
 const ID: usize = 18;
 const NUMBER: usize = 11;
@@ -47,39 +58,6 @@ pub(crate) struct Rows<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// The end of a statement, without its transaction status.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ended<'a> {
-    pub(crate) query_id: Uuid,
-    pub(crate) session_id: SessionId,
-    pub(crate) duration_us: u64,
-    pub(crate) first_row_us: Option<u64>,
-    pub(crate) row_count: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) command_tag: &'a str,
-    pub(crate) sqlstate: &'a str,
-    pub(crate) error_message: &'a str,
-    pub(crate) refusal: &'static str,
-    /// Encoded, see [`super::Columns::fields`].
-    pub(crate) columns: &'a [u8],
-    pub(crate) rows_truncated: bool,
-    pub(crate) captured_rows: u64,
-    pub(crate) captured_bytes: u64,
-    pub(crate) result_digest: Option<[u8; 32]>,
-    pub(crate) outcome_unknown: bool,
-    /// If the start did not have it.
-    pub(crate) fingerprint: Option<Fingerprint>,
-}
-
-/// The end of a statement that waited for its transaction status.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settled<'a> {
-    /// What [`Ended::put_fields`] made.
-    pub(crate) ended: &'a [u8],
-    pub(crate) transaction_status: &'static str,
-}
-
 /// The end of a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionEnded<'a> {
@@ -95,34 +73,39 @@ pub(crate) struct SessionEnded<'a> {
 
 /// What can be written as one record.
 pub(crate) trait Encode {
-    /// Its field in `Record`.
-    const FIELD: u32;
-
-    /// Appends the fields of the event.
-    fn fields(&self, out: &mut Vec<u8>);
+    /// Appends it to the records of its frame, and notes what the next one may leave out.
+    fn put(&self, records: &mut Records);
 
     /// Bytes of what may be large in it.
     fn large_bytes(&self) -> usize {
         0
     }
-
-    /// Appends the whole entry of `RecordBatch.records`.
-    fn put(&self, out: &mut Vec<u8>) {
-        message_in_message(out, (RECORD, Self::FIELD), |out| self.fields(out));
-    }
 }
 
 impl Encode for Started<'_> {
-    const FIELD: u32 = 1;
-
-    fn fields(&self, out: &mut Vec<u8>) {
-        let mut gathered = Gathered::<{ 2 * ID + FINGERPRINT + 2 * NUMBER }>::new();
-        self.gather_common(&mut gathered);
-        self.gather_own(&mut gathered);
-        gathered.append_to(out);
-        out.extend_from_slice(self.parameters);
-        bytes(out, 5, self.kind.as_bytes());
-        bytes(out, 4, self.sql.as_bytes());
+    fn put(&self, records: &mut Records) {
+        let said = records.left_out(self);
+        let field = said.map_or(STARTED, |_| BRIEF_STARTED);
+        let said = said.unwrap_or_default();
+        message_in_message(&mut records.bytes, (RECORD, field), |out| {
+            let mut gathered = Gathered::<{ 2 * ID + FINGERPRINT + 2 * NUMBER }>::new();
+            self.gather_common(&mut gathered, said);
+            self.gather_own(&mut gathered);
+            gathered.append_to(out);
+            out.extend_from_slice(self.parameters);
+            self.put_text(out, said);
+        });
+        let end = records.bytes.len();
+        let sql = match (&records.before.start, said.sql) {
+            (Some(start), true) => start.sql.clone(),
+            _ => end - self.sql.len()..end,
+        };
+        records.before.start = Some(Start {
+            sql,
+            kind: self.kind,
+            fingerprint: self.fingerprint,
+        });
+        records.before.statement = Some((self.query_id, self.session_id));
     }
 }
 
@@ -130,10 +113,9 @@ impl Started<'_> {
     /// Appends what the next statement of a session may have as well. The text is the last of it.
     pub(crate) fn common_fields(&self, out: &mut Vec<u8>) {
         let mut gathered = Gathered::<{ ID + FINGERPRINT }>::new();
-        self.gather_common(&mut gathered);
+        self.gather_common(&mut gathered, LeftOut::default());
         gathered.append_to(out);
-        bytes(out, 5, self.kind.as_bytes());
-        bytes(out, 4, self.sql.as_bytes());
+        self.put_text(out, LeftOut::default());
     }
 
     /// Appends what no other statement has.
@@ -144,10 +126,23 @@ impl Started<'_> {
         out.extend_from_slice(self.parameters);
     }
 
-    fn gather_common<const N: usize>(&self, gathered: &mut Gathered<N>) {
-        gathered.id(2, self.session_id.0);
-        if let Some(fingerprint) = self.fingerprint {
+    fn gather_common<const N: usize>(&self, gathered: &mut Gathered<N>, said: LeftOut) {
+        if !said.session {
+            gathered.id(2, self.session_id.0);
+        }
+        if let Some(fingerprint) = self.fingerprint
+            && !said.fingerprint
+        {
             gathered.fixed(8, hexadecimal(fingerprint.0));
+        }
+    }
+
+    fn put_text(&self, out: &mut Vec<u8>, said: LeftOut) {
+        if !said.kind {
+            bytes(out, 5, self.kind.as_bytes());
+        }
+        if !said.sql {
+            bytes(out, 4, self.sql.as_bytes());
         }
     }
 
@@ -176,17 +171,23 @@ fn eight_digits(number: u64) -> u64 {
 }
 
 impl Encode for Rows<'_> {
-    const FIELD: u32 = 2;
-
-    fn fields(&self, out: &mut Vec<u8>) {
-        let mut gathered = Gathered::<{ 2 * ID + 3 * NUMBER }>::new();
-        gathered.id(1, self.query_id);
-        gathered.id(2, self.session_id.0);
-        gathered.number(3, u64::from(self.chunk));
-        gathered.number(4, self.first_row);
-        gathered.number(5, u64::from(self.row_count));
-        gathered.append_to(out);
-        bytes(out, 6, self.data);
+    fn put(&self, records: &mut Records) {
+        let statement = Some((self.query_id, self.session_id));
+        let is_brief = records.before.statement == statement;
+        let field = if is_brief { BRIEF_ROWS } else { ROWS };
+        message_in_message(&mut records.bytes, (RECORD, field), |out| {
+            let mut gathered = Gathered::<{ 2 * ID + 3 * NUMBER }>::new();
+            if !is_brief {
+                gathered.id(1, self.query_id);
+                gathered.id(2, self.session_id.0);
+            }
+            gathered.number(3, u64::from(self.chunk));
+            gathered.number(4, self.first_row);
+            gathered.number(5, u64::from(self.row_count));
+            gathered.append_to(out);
+            bytes(out, 6, self.data);
+        });
+        records.before.statement = statement;
     }
 
     fn large_bytes(&self) -> usize {
@@ -194,65 +195,19 @@ impl Encode for Rows<'_> {
     }
 }
 
-impl Ended<'_> {
-    /// Appends its fields, which [`Settled`] makes an event of.
-    pub(crate) fn put_fields(&self, out: &mut Vec<u8>) {
-        let mut gathered = Gathered::<{ 2 * ID + 9 * NUMBER + DIGEST + FINGERPRINT }>::new();
-        gathered.id(1, self.query_id);
-        gathered.id(2, self.session_id.0);
-        gathered.number(3, self.duration_us);
-        if let Some(first_row_us) = self.first_row_us {
-            gathered.present_number(4, first_row_us);
-        }
-        gathered.number(5, self.row_count);
-        gathered.number(6, self.bytes_in);
-        gathered.number(7, self.bytes_out);
-        gathered.number(13, u64::from(self.rows_truncated));
-        gathered.number(14, self.captured_rows);
-        gathered.number(15, self.captured_bytes);
-        if let Some(digest) = self.result_digest {
-            gathered.fixed(16, digest);
-        }
-        gathered.number(18, u64::from(self.outcome_unknown));
-        if let Some(fingerprint) = self.fingerprint {
-            gathered.fixed(19, hexadecimal(fingerprint.0));
-        }
-        gathered.append_to(out);
-        bytes(out, 8, self.command_tag.as_bytes());
-        bytes(out, 9, self.sqlstate.as_bytes());
-        bytes(out, 10, self.error_message.as_bytes());
-        bytes(out, 11, self.refusal.as_bytes());
-        out.extend_from_slice(self.columns);
-    }
-}
-
-/// Appends an error to the fields of a statement that had succeeded. Of a field that comes twice, the last counts.
-pub(crate) fn put_error(ended: &mut Vec<u8>, sqlstate: &str, error_message: &str) {
-    bytes(ended, 9, sqlstate.as_bytes());
-    bytes(ended, 10, error_message.as_bytes());
-}
-
-impl Encode for Settled<'_> {
-    const FIELD: u32 = 3;
-
-    fn fields(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.ended);
-        bytes(out, 17, self.transaction_status.as_bytes());
-    }
-}
-
 impl Encode for SessionEnded<'_> {
-    const FIELD: u32 = 4;
-
-    fn fields(&self, out: &mut Vec<u8>) {
-        bytes(out, 1, self.session_id.0.as_bytes());
-        signed(out, 2, self.ended_at_unix_us);
-        bytes(out, 3, self.reason.as_bytes());
-        bytes(out, 4, self.sqlstate.as_bytes());
-        number(out, 5, self.queries_used);
-        number(out, 6, self.bytes_used);
-        number(out, 7, self.bytes_in);
-        number(out, 8, self.bytes_out);
+    fn put(&self, records: &mut Records) {
+        message_in_message(&mut records.bytes, (RECORD, SESSION_ENDED), |out| {
+            bytes(out, 1, self.session_id.0.as_bytes());
+            signed(out, 2, self.ended_at_unix_us);
+            bytes(out, 3, self.reason.as_bytes());
+            bytes(out, 4, self.sqlstate.as_bytes());
+            number(out, 5, self.queries_used);
+            number(out, 6, self.bytes_used);
+            number(out, 7, self.bytes_in);
+            number(out, 8, self.bytes_out);
+        });
+        records.before.statement = None;
     }
 }
 

@@ -175,7 +175,9 @@ fn started_in(frame: &Frame) -> Result<Vec<Vec<u8>>, DecodeError> {
         .filter_map(|record| record.event);
     Ok(events
         .filter_map(|event| match event {
-            Event::StatementStarted(started) => Some(started.query_id),
+            Event::StatementStarted(started) | Event::BriefStatementStarted(started) => {
+                Some(started.query_id)
+            }
             _ => None,
         })
         .collect())

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use pglens_rpc::v1::RecordBatch;
+use prost::{DecodeError, Message as _};
 
 use super::folder::Place;
 
@@ -67,6 +69,20 @@ impl Batch {
         self.bytes = bytes;
         self.records.push(sent.clone());
         true
+    }
+
+    /// The same without brief records, for control planes of earlier versions. It has up to 1 KiB more for each.
+    ///
+    /// # Errors
+    /// When its records are none.
+    pub(crate) fn in_full(self) -> Result<Self, DecodeError> {
+        let records = RecordBatch::decode(self.records.concat().as_slice())?;
+        let records = records.in_full().encode_to_vec();
+        Ok(Self {
+            bytes: records.len(),
+            records: vec![records.into()],
+            ..self
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::encode::Records;
 use super::folder::{Place, RunFolder, Segment};
 use super::frame::{FrameError, FrameKey, HEADER_BYTES, Header};
 use super::notes::PendingNotes;
@@ -16,7 +17,7 @@ const MAX_SCRATCH_BYTES: usize = 1024 * 1024;
 /// Records and notes that go to the disk together.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    pub(crate) sent: Vec<u8>,
+    pub(crate) sent: Records,
     pub(crate) notes: PendingNotes,
     pub(crate) records: u32,
     pub(crate) first_sequence: u64,

@@ -42,6 +42,8 @@ const LARGE_BATCH: BatchLimit = BatchLimit {
     bytes: 256 * 1024,
     ..BATCH
 };
+/// Records of a batch for a control plane that takes no brief ones: each may be 1 KiB larger there.
+const MAX_RECORDS_IN_FULL: u64 = 1000;
 /// Batches under way that are not durable; storage works on one while the next travels.
 const MAX_UNACKNOWLEDGED_BATCHES: usize = 4;
 /// The same of those with rows of large results.
@@ -196,6 +198,7 @@ impl Publisher {
         let Some(first) = first else {
             return Err(PublishError::Closed { url });
         };
+        let takes_brief_records = first.takes_brief_records;
         let acknowledged = acknowledged(first);
         if let Err(mismatch) = self.outbox.acknowledge(acknowledged) {
             return Err(PublishError::Cursor { url, mismatch });
@@ -204,6 +207,7 @@ impl Publisher {
             url,
             requests,
             answers,
+            takes_brief_records,
             sent: acknowledged.committed,
             durable: acknowledged.committed,
             position: Position::default(),
@@ -233,7 +237,7 @@ impl Publisher {
                 Decision::Wait(due) => return Ok(Sleep::gathering(stream.sent, &waiting, due)),
                 Decision::Send => {}
             }
-            let next = self.outbox.next_behind(stream.sent, BATCH);
+            let next = self.outbox.next_behind(stream.sent, stream.limit(BATCH));
             let has_large = matches!(next, Next::HasLarge);
             let batch = match next {
                 Next::Nothing => None,
@@ -244,6 +248,10 @@ impl Publisher {
             let Some(mut batch) = batch else {
                 return Ok(Sleep::idle(stream.sent));
             };
+            if !stream.takes_brief_records {
+                let in_full = batch.in_full().map_err(std::io::Error::other);
+                batch = in_full.map_err(PublishError::Spool)?;
+            }
             self.outbox.on_its_way();
             batch.is_awaited = waiting.awaiting > 0;
             stream.sent = batch.last_sequence;
@@ -269,6 +277,7 @@ impl Publisher {
         limit: BatchLimit,
     ) -> Result<Option<Batch>, PublishError> {
         let outbox = Arc::clone(&self.outbox);
+        let limit = stream.limit(limit);
         let (mut position, sent) = (std::mem::take(&mut stream.position), stream.sent);
         let read = tokio::task::spawn_blocking(move || {
             let batch = outbox.read_behind(&mut position, sent, limit);
@@ -318,6 +327,7 @@ struct PublishStream {
     url: String,
     requests: mpsc::Sender<Outgoing>,
     answers: Streaming<v1::PublishResponse>,
+    takes_brief_records: bool,
     /// Sequence number of the last record sent.
     sent: u64,
     /// All up to this one is durable.
@@ -337,6 +347,16 @@ struct Unacknowledged {
 }
 
 impl PublishStream {
+    fn limit(&self, limit: BatchLimit) -> BatchLimit {
+        match self.takes_brief_records {
+            true => limit,
+            false => BatchLimit {
+                records: MAX_RECORDS_IN_FULL,
+                ..limit
+            },
+        }
+    }
+
     fn is_full(&self) -> bool {
         let large = self.undurable().filter(|sent| sent.has_large).count();
         self.undurable().count() >= MAX_UNACKNOWLEDGED_BATCHES

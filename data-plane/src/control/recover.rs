@@ -219,23 +219,28 @@ async fn send(
     let hello = requests.send(Outgoing::Hello(run_id)).await;
     hello.map_err(|_| RecoverError::Closed)?;
     let mut answers = in_time(record_codec::publish(channel, receiver)).await?;
-    let mut committed = next(&mut answers).await?;
+    let first = next(&mut answers).await?;
+    let mut committed = first.committed_sequence;
     loop {
         let batch;
         (replay, batch) = read(replay, move |replay| replay.next_behind(committed, BATCH)).await?;
-        let Some(batch) = batch else {
+        let Some(mut batch) = batch else {
             return Ok((replay, committed));
         };
+        if !first.takes_brief_records {
+            batch = batch.in_full().map_err(std::io::Error::other)?;
+        }
         let sent = requests.send(Outgoing::Batch(batch)).await;
         sent.map_err(|_| RecoverError::Closed)?;
-        committed = next(&mut answers).await?;
+        committed = next(&mut answers).await?.committed_sequence;
     }
 }
 
-/// The committed sequence of the next answer.
-async fn next(answers: &mut Streaming<v1::PublishResponse>) -> Result<u64, RecoverError> {
+async fn next(
+    answers: &mut Streaming<v1::PublishResponse>,
+) -> Result<v1::PublishResponse, RecoverError> {
     let answer = in_time(answers.message()).await?;
-    Ok(answer.ok_or(RecoverError::Closed)?.committed_sequence)
+    answer.ok_or(RecoverError::Closed)
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, RecoverError> {

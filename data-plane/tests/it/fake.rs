@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) committed_starts: HashMap<String, SystemTime>,
     /// Batches are durable if somebody waits for them, and not stored.
     pub(crate) only_journals: bool,
+    /// It is of a version that knows no brief records.
+    pub(crate) knows_no_brief_records: bool,
     /// Last sequence of the newest batch, committed or not.
     pub(crate) received: u64,
     pub(crate) hellos: Vec<v1::Hello>,
@@ -226,6 +228,7 @@ impl FakeControlPlane {
                     assert!(before.is_none(), "a statement ended twice");
                 }
                 Event::SessionEnded(_) => {}
+                brief => panic!("nobody asked for it: {brief:?}"),
             }
         }
         statements

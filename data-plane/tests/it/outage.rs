@@ -124,6 +124,7 @@ async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
     assert_eq!(folders(), 1, "the records stay");
     control.answers.send_replace(true);
     control.state().too_old = 1;
+    control.state().knows_no_brief_records = true;
     let next = Stack::start_again(control, &[]).await;
     next.control.ended_statements(21).await;
     eventually(DEADLINE, || async { folders() == 1 }).await;
@@ -134,6 +135,32 @@ async fn what_a_stopped_proxy_could_not_send_is_sent_by_the_next_one() {
     assert_eq!(next.control.ended_session().await.reason, "client_closed");
     let control = next.stop().await;
     assert_eq!(std::fs::read_dir(control.file("spool")).unwrap().count(), 0);
+}
+
+/// Replicas of two versions serve while one is replaced by the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_of_an_earlier_version_gets_records_in_full() {
+    let control = Stack::start().await.stop().await;
+    control.state().knows_no_brief_records = true;
+    let stack = Stack::start_again(control, &[]).await;
+    stack.control.terms(|terms| terms.lease_ms = 600_000);
+    let client = stack.connect().await;
+    let statement = client.prepare("select $1::int4 as n").await.unwrap();
+    for number in 0..50_i32 {
+        client.query_one(&statement, &[&number]).await.unwrap();
+    }
+    let statements = stack.control.ended_statements(50).await;
+    for statement in &statements {
+        assert_eq!(statement.started.sql, "select $1::int4 as n");
+        let end = statement.end();
+        assert_eq!(
+            (&*end.command_tag, &*end.columns[0].name),
+            ("SELECT 1", "n")
+        );
+        let digest = blake3::hash(&statement.rows());
+        assert_eq!(end.result_digest, digest.as_bytes());
+    }
+    stack.stop().await;
 }
 
 async fn outbox_bytes(stack: &Stack) -> u64 {

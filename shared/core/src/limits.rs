@@ -32,6 +32,10 @@ pub const MAX_GRPC_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Largest chunk of captured rows in one record. A single row above this is not captured but counted and digested.
 pub const MAX_ROW_CHUNK_BYTES: usize = 1024 * 1024;
 
+/// Longest text, and what else is said of a statement, that a record may leave out because one before it has it: what is
+/// stored of a batch stays in proportion to what was sent.
+pub const MAX_REPEATED_BYTES: usize = 1024;
+
 /// Rows kept per statement unless the database says otherwise.
 pub const DEFAULT_CAPTURE_MAX_ROWS: u64 = 100_000;
 

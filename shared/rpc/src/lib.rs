@@ -4,6 +4,7 @@
 //! `proto/pglens/v1` is the source. The generated files are checked in; a test proves that they are fresh.
 #![warn(missing_docs)]
 
+mod brief;
 pub mod convert;
 pub mod records;
 pub mod status;

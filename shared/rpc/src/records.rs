@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::{DecodeError, Message};
 
+use crate::brief::InFull;
 use crate::v1::Record;
 
 /// `RecordBatch` of `events.proto` with its records still encoded, which is the same bytes: whoever takes in thousands
@@ -36,6 +37,18 @@ impl RecordBatch {
                 .map(|record| record.encode_to_vec().into())
                 .collect(),
             is_awaited: false,
+        }
+    }
+
+    /// The same without brief records, for whoever does not read them, or not all records of the batch. What cannot be
+    /// read stays as it is; nothing is left of a record that refers to what is not there.
+    #[must_use]
+    pub fn in_full(self) -> Self {
+        let mut in_full = InFull::default();
+        let records = self.records.into_iter();
+        Self {
+            records: records.map(|record| in_full.next(record)).collect(),
+            ..self
         }
     }
 

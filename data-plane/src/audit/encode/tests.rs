@@ -6,11 +6,29 @@ use pglens_rpc::v1;
 use pglens_rpc::v1::record::Event;
 use prost::Message;
 
+mod brief;
+
+/// What a control plane makes of the records of a frame.
+fn read_all(records: &Records) -> Vec<Event> {
+    let batch = v1::RecordBatch::decode(records.as_slice()).unwrap();
+    let records = batch.in_full().decoded().unwrap().into_iter();
+    records.map(|record| record.event.unwrap()).collect()
+}
+
 fn read(event: &impl Encode) -> Event {
-    let mut out = Vec::new();
-    event.put(&mut out);
-    let batch = v1::RecordBatch::decode(out.as_slice()).unwrap();
-    batch.decoded().unwrap().remove(0).event.unwrap()
+    let mut records = Records::default();
+    records.push(event);
+    read_all(&records).remove(0)
+}
+
+fn settled<'a>(end: &'a EncodedEnd, transaction_status: &'static str) -> Settled<'a> {
+    Settled {
+        query_id: ID,
+        session_id: SESSION,
+        end,
+        rows_before: None,
+        transaction_status,
+    }
 }
 
 const ID: Uuid = Uuid::from_u128(1);
@@ -81,8 +99,6 @@ fn an_end_is_read_as_it_was_written() {
     };
     let columns = Columns::new([column.clone()].into_iter());
     let ended = Ended {
-        query_id: ID,
-        session_id: SESSION,
         duration_us: 1,
         first_row_us: Some(0),
         row_count: 2,
@@ -100,12 +116,9 @@ fn an_end_is_read_as_it_was_written() {
         outcome_unknown: true,
         fingerprint: Some(Fingerprint(0x00ab)),
     };
-    let mut fields = Vec::new();
-    ended.put_fields(&mut fields);
-    let settled = Settled {
-        ended: &fields,
-        transaction_status: "T",
-    };
+    let mut end = EncodedEnd::default();
+    end.set(&ended);
+    let settled = settled(&end, "T");
     let expected = v1::StatementEnded {
         query_id: ID.as_bytes().to_vec(),
         session_id: SESSION.to_wire(),
@@ -220,10 +233,8 @@ fn the_longest_fields_have_room() {
         row_count: u32::MAX,
         data: &[],
     };
-    let mut ended = Vec::new();
-    Ended {
-        query_id: ID,
-        session_id: SESSION,
+    let mut end = EncodedEnd::default();
+    end.set(&Ended {
         duration_us: most,
         first_row_us: Some(most),
         row_count: most,
@@ -240,12 +251,8 @@ fn the_longest_fields_have_room() {
         result_digest: Some([7; 32]),
         outcome_unknown: true,
         fingerprint,
-    }
-    .put_fields(&mut ended);
-    let settled = Settled {
-        ended: &ended,
-        transaction_status: "",
-    };
+    });
+    let settled = settled(&end, "");
     let Event::StatementStarted(started) = read(&started) else {
         panic!("a start")
     };

@@ -24,7 +24,7 @@ impl Appending<'_> {
     /// Appends a record.
     pub(crate) fn push(&mut self, event: &impl Encode) -> Pushed {
         let state = &mut *self.0;
-        event.put(&mut state.pending.sent);
+        state.pending.sent.push(event);
         state.pending.records += 1;
         state.newest += 1;
         Pushed {

@@ -205,7 +205,7 @@ impl State {
         if pending.records > 0 {
             let before = self.spooled_total;
             self.spooled_total += pending.sent.len() as u64;
-            let sent = (!pending.has_large).then(|| self.copied(&pending.sent));
+            let sent = (!pending.has_large).then(|| self.copied(pending.sent.as_slice()));
             self.window.push(Held {
                 first_sequence: pending.first_sequence,
                 last_sequence,

@@ -101,7 +101,7 @@ const ALL: BatchLimit = BatchLimit {
 fn decode(batch: &Batch) -> Vec<v1::Record> {
     let bytes = batch.records.concat();
     let batch = v1::RecordBatch::decode(bytes.as_slice()).unwrap();
-    batch.decoded().unwrap()
+    batch.in_full().decoded().unwrap()
 }
 
 fn started() -> Started<'static> {

@@ -4,7 +4,7 @@ use pglens_wire::backend::TransactionStatus;
 
 use super::{Outcome, PROMISED_ROW_BYTES, Promised, Recorder};
 use crate::audit::Columns;
-use crate::audit::encode::{Ended, SessionEnded, put_error};
+use crate::audit::encode::{Ended, SessionEnded};
 use crate::clock::Now;
 use crate::metrics::{Direction, StatementOutcome};
 use crate::policy::quota::Used;
@@ -27,8 +27,6 @@ impl Recorder {
         let result_digest = running.capture.digest();
         let fingerprint = running.fingerprint();
         let ended = Ended {
-            query_id: running.query_id,
-            session_id: self.session_id,
             duration_us: now.micros_since(running.started),
             first_row_us: running.first_row_us,
             row_count: running.capture.rows(),
@@ -49,8 +47,7 @@ impl Recorder {
         let tail = &mut self.tail;
         tail.query_id = running.query_id;
         tail.ended_as = outcome.metric();
-        tail.ended.clear();
-        ended.put_fields(&mut tail.ended);
+        tail.end.set(&ended);
         tail.data = running.capture.take_buffer();
         tail.place = self.running.take().map(|running| running.place.place);
     }
@@ -70,11 +67,8 @@ impl Recorder {
         }
         let outcome = Outcome::failed(sqlstate, message);
         self.tail.ended_as = outcome.metric();
-        put_error(
-            &mut self.tail.ended,
-            &outcome.sqlstate,
-            &outcome.error_message,
-        );
+        let end = &mut self.tail.end;
+        end.fail(&outcome.sqlstate, &outcome.error_message);
         true
     }
 

@@ -6,15 +6,14 @@ use uuid::Uuid;
 use super::MAX_IDLE_BYTES;
 use crate::audit::Reservation;
 use crate::audit::capture::LastRows;
-use crate::audit::encode::{Rows, Settled};
+use crate::audit::encode::{EncodedEnd, Rows, Settled};
 use crate::audit::outbox::{Appending, Pushed};
 use crate::metrics::StatementOutcome;
 
 /// What is kept back; nothing for most of the time.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// The end, encoded. Empty when there is none.
-    pub(super) ended: Vec<u8>,
+    pub(super) end: EncodedEnd,
     pub(super) ended_as: StatementOutcome,
     pub(super) query_id: Uuid,
     /// Those of its rows that have not gone into the record; they stand in `data`.
@@ -27,20 +26,29 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn is_empty(&self) -> bool {
-        self.ended.is_empty()
+        self.end.is_empty()
     }
 
+    /// Appends the rows alone, whose end follows later.
     pub(super) fn push_rows(&mut self, session_id: SessionId, appending: &mut Appending<'_>) {
-        if let Some(rows) = self.rows.take() {
-            appending.push(&Rows {
-                query_id: self.query_id,
-                session_id,
-                chunk: rows.chunk,
-                first_row: rows.first_row,
-                row_count: rows.row_count,
-                data: &self.data,
-            });
-            self.data.clear();
+        let Some(rows) = self.rows.take() else {
+            return;
+        };
+        if rows.is_all {
+            self.end.digest(&self.data);
+        }
+        appending.push(&self.rows(session_id, rows));
+        self.data.clear();
+    }
+
+    fn rows(&self, session_id: SessionId, rows: LastRows) -> Rows<'_> {
+        Rows {
+            query_id: self.query_id,
+            session_id,
+            chunk: rows.chunk,
+            first_row: rows.first_row,
+            row_count: rows.row_count,
+            data: &self.data,
         }
     }
 
@@ -50,24 +58,30 @@ impl Tail {
         (session_id, transaction_status): (SessionId, &'static str),
         appending: &mut Appending<'_>,
     ) -> Pushed {
-        self.push_rows(session_id, appending);
+        let rows = self.rows.take();
+        if let Some(rows) = rows {
+            appending.push(&self.rows(session_id, rows));
+        }
+        let is_all = rows.is_some_and(|rows| rows.is_all);
         let pushed = appending.push(&Settled {
-            ended: &self.ended,
+            query_id: self.query_id,
+            session_id,
+            end: &self.end,
+            rows_before: is_all.then_some(&self.data),
             transaction_status,
         });
         if let Some(place) = self.place.take() {
             appending.release(place);
         }
-        self.ended.clear();
+        self.data.clear();
+        self.end.clear(MAX_IDLE_BYTES);
         pushed
     }
 
     /// Keeps little memory for the next statement: idle sessions are many.
     pub(super) fn shrink(&mut self) {
-        for buffer in [&mut self.ended, &mut self.data] {
-            if buffer.capacity() > MAX_IDLE_BYTES {
-                *buffer = Vec::new();
-            }
+        if self.data.capacity() > MAX_IDLE_BYTES {
+            self.data = Vec::new();
         }
     }
 }

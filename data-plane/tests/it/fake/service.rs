@@ -322,8 +322,12 @@ impl Events for Service {
             let mut requests = request.into_inner();
             let mut run = Vec::new();
             let mut held = Vec::new();
-            while let Some(Ok(request)) = requests.next().await {
-                if let Some(Publish::Batch(batch)) = &request.message {
+            let mut takes_brief_records = true;
+            while let Some(Ok(mut request)) = requests.next().await {
+                if let Some(Publish::Batch(batch)) = &mut request.message {
+                    if takes_brief_records {
+                        *batch = std::mem::take(batch).in_full();
+                    }
                     service.state.lock().unwrap().received = batch.last_sequence;
                 }
                 service.may_answer().await;
@@ -331,9 +335,11 @@ impl Events for Service {
                     Publish::Hello(hello) => {
                         run = hello.run_id;
                         let state = service.state.lock().unwrap();
+                        takes_brief_records = !state.knows_no_brief_records;
                         v1::PublishResponse {
                             committed_sequence: state.committed.get(&run).copied().unwrap_or(0),
                             durable_sequence: 0,
+                            takes_brief_records,
                         }
                     }
                     Publish::Batch(batch) if service.state.lock().unwrap().only_journals => {
@@ -346,7 +352,7 @@ impl Events for Service {
                         let stored = held.drain(..).map(|batch| service.commit(&run, batch));
                         v1::PublishResponse {
                             committed_sequence: stored.fold(0, u64::max),
-                            durable_sequence: 0,
+                            ..Default::default()
                         }
                     }
                 };
@@ -370,6 +376,7 @@ impl Service {
                 true => batch.last_sequence,
                 false => committed,
             },
+            ..Default::default()
         }
     }
 

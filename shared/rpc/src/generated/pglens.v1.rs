@@ -1585,10 +1585,21 @@ pub struct PublishResponse {
     /// Kept for good, though not stored yet perhaps. 0, or less than the other: no more than that.
     #[prost(uint64, tag = "2")]
     pub durable_sequence: u64,
+    /// Brief records are understood; a control plane that does not say so must not be given any.
+    #[prost(bool, tag = "3")]
+    pub takes_brief_records: bool,
 }
+/// A brief record leaves out what its batch has said before:
+///
+/// * `session_id`, and in rows and ends `query_id`: those of the record before it;
+/// * each of `sql`, `kind` and `fingerprint`: that of the start before it;
+/// * all of `command_tag`, `sqlstate`, `error_message`, `refusal` and `columns`, if it has neither of the first two: those
+///   of the end before it;
+/// * `result_digest`, if the record before it has the statement's chunk 0: that of its rows.
+///   What is not there, or has more than 1 KiB (the second; the third altogether), cannot be referred to.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Event", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "record::Event", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub event: ::core::option::Option<record::Event>,
 }
 /// Nested message and enum types in `Record`.
@@ -1603,6 +1614,12 @@ pub mod record {
         StatementEnded(super::StatementEnded),
         #[prost(message, tag = "4")]
         SessionEnded(super::SessionEnded),
+        #[prost(message, tag = "5")]
+        BriefStatementStarted(super::StatementStarted),
+        #[prost(message, tag = "6")]
+        BriefRowsCaptured(super::RowsCaptured),
+        #[prost(message, tag = "7")]
+        BriefStatementEnded(super::StatementEnded),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]

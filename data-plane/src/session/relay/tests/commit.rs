@@ -54,6 +54,7 @@ fn kinds(script: &Script) -> String {
         Event::RowsCaptured(_) => 'r',
         Event::StatementEnded(_) => 'e',
         Event::SessionEnded(_) => 'S',
+        brief => panic!("{brief:?} is filled in"),
     };
     script.events().into_iter().map(kind).collect()
 }
