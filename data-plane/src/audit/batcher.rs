@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 /// who come too late wait for two.
 const SHARING: Duration = Duration::from_millis(1);
 
-/// The three closings of a batch that nobody waits for.
+/// The closings of a batch that nobody waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
     pub(crate) max_records: u64,
     pub(crate) max_bytes: usize,
+    /// Of one with fewer than [`BatchLimits::many_records`].
     pub(crate) max_age: Duration,
+    /// Where so many come in that time, they gather for twice as long.
+    pub(crate) many_records: u64,
 }
 
 /// What to do about the records that wait.
@@ -53,7 +56,11 @@ impl Batcher {
             self.waiting_since = None;
             return Decision::Idle;
         }
-        let due = *self.waiting_since.get_or_insert(now) + self.limits.max_age;
+        let since = *self.waiting_since.get_or_insert(now);
+        let due = match records < self.limits.many_records {
+            true => since + self.limits.max_age,
+            false => since + 2 * self.limits.max_age,
+        };
         if records >= self.limits.max_records || bytes >= self.limits.max_bytes || now >= due {
             self.waiting_since = None;
             return Decision::Send;
@@ -89,6 +96,7 @@ mod tests {
             max_records: 10,
             max_bytes: 1000,
             max_age: Duration::from_millis(20),
+            many_records: 5,
         })
     }
 
@@ -118,6 +126,15 @@ mod tests {
             Decision::Wait(due + SHARING)
         );
         assert_eq!(batcher.decide_awaited(3, due), Decision::Send);
+    }
+
+    #[test]
+    fn many_gather_for_longer() {
+        let (mut batcher, now) = (batcher(), Instant::now());
+        let at = |milliseconds| now + Duration::from_millis(milliseconds);
+        assert_eq!(batcher.decide(1, 1, now), Decision::Wait(at(20)));
+        assert_eq!(batcher.decide(5, 5, at(20)), Decision::Wait(at(40)));
+        assert_eq!(batcher.decide(9, 9, at(40)), Decision::Send);
     }
 
     #[test]

@@ -22,11 +22,12 @@ use crate::audit::window::{Batch, BatchLimit};
 
 const LIMITS: BatchLimits = BatchLimits {
     // Every batch is a transaction, and what one costs besides its rows is then shared by some thousand statements.
-    max_records: 8000,
+    max_records: 20_000,
     // Less than the largest batch that a control plane takes; what is small is in memory anyway.
     max_bytes: 1024 * 1024,
     // What a record may lag behind its statement when the proxy has little to do.
     max_age: Duration::from_millis(100),
+    many_records: 2000,
 };
 const BATCH: BatchLimit = BatchLimit {
     records: LIMITS.max_records,
