@@ -4,6 +4,7 @@
     make bench                                                everything, three rounds
     make bench ARGS="--rounds 1 --seconds 2 --only simple-16 --only copy-out"
     bench/run.py --only 'prepared-*' --way pglens
+    bench/run.py --only copy-in --way pgbouncer --way pglens --way floor    with a relay that looks at nothing
 
 Prints the median of the rounds: throughput, latency, the CPU that each program took per query or per MB, the memory
 per idle session; then the bars of the project, met or missed. CPU is what travels between machines; throughput
@@ -41,7 +42,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=5, help="length of a run of pgbench")
     parser.add_argument("--scale", type=int, default=10, help="of pgbench's tables")
     parser.add_argument("--only", action="append", metavar="NAME", help="a workload, or a pattern; may be given again")
-    parser.add_argument("--way", action="append", choices=["direct", "pgbouncer", "pglens"], help="default: all three")
+    parser.add_argument("--way", action="append", choices=["direct", "pgbouncer", "pglens", "floor"],
+                        help="default: the first three; the last is a relay that looks at nothing")
     parser.add_argument("--json", type=Path, help="write the figures of every round there")
     parser.add_argument("--hold", action="store_true", help="print where everything is, then wait for Enter")
     options = parser.parse_args()
@@ -50,6 +52,8 @@ def main():
     folder.chmod(0o755)
     results = {}
     with Stack(folder, options.scale) as stack:
+        if "floor" in (options.way or []):
+            stack.start_floor()
         ways = [way for way in stack.ways if not options.way or way.name in options.way]
         if options.hold:
             for way in ways:

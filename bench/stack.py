@@ -223,6 +223,19 @@ class Stack:
         self._wait("PgBouncer", process, port, self.folder / "pgbouncer.log")
         return Process(process.pid), port
 
+    def start_floor(self):
+        """Adds a way through a relay that looks at nothing."""
+        floor = program().parent / "examples" / "floor"
+        if not floor.exists():
+            sys.exit("bench: run `cargo build --release -p pglens-data-plane --example floor` first")
+        direct, port = self.ways[0], free_port()
+        log = open(self.folder / "floor.log", "wb")
+        process = subprocess.Popen([floor, str(port), str(direct.port)], stdout=log, stderr=log, start_new_session=True)
+        self.started.append(process)
+        self._wait("the floor", process, port, self.folder / "floor.log")
+        programs = {"floor": Process(process.pid), "target": direct.programs["target"]}
+        self.ways.append(Way("floor", "127.0.0.1", port, USER, self.password, programs))
+
     def _start_pglens(self):
         return start_pglens(self.folder, self.started)
 

@@ -1592,11 +1592,11 @@ pub struct PublishResponse {
 /// A brief record leaves out what its batch has said before:
 ///
 /// * `session_id`, and in rows and ends `query_id`: those of the record before it;
-/// * each of `sql`, `kind` and `fingerprint`: that of the start before it;
+/// * `sql`: that of the start before it, if it has up to 1 KiB; `kind` and `fingerprint`, each: likewise;
 /// * all of `command_tag`, `sqlstate`, `error_message`, `refusal` and `columns`, if it has neither of the first two: those
-///   of the end before it;
+///   of the end before it, if they have up to 1 KiB together;
 /// * `result_digest`, if the record before it has the statement's chunk 0: that of its rows.
-///   What is not there, or has more than 1 KiB (the second; the third altogether), cannot be referred to.
+///   One that refers to what is not there is refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
     #[prost(oneof = "record::Event", tags = "1, 2, 3, 4, 5, 6, 7")]
