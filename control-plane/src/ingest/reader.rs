@@ -60,13 +60,6 @@ pub struct Unreadable {
     pub reason: InvalidField,
 }
 
-impl Outcome {
-    fn can_be_repeated(&self) -> bool {
-        let columns = self.columns.as_ref().map_or(0, Bytes::len);
-        self.error_message.len() + columns <= MAX_REPEATED_BYTES
-    }
-}
-
 impl Reader {
     /// Reads the record at position `record` of the run. What it holds stays in `message` for as long as it is there.
     ///
@@ -270,6 +263,11 @@ impl Said {
 }
 
 impl Outcome {
+    fn can_be_repeated(&self) -> bool {
+        let columns = self.columns.as_ref().map_or(0, Bytes::len);
+        self.error_message.len() + columns <= MAX_REPEATED_BYTES
+    }
+
     fn read(ended: &mut encoded::StatementEnded) -> Result<Self, InvalidField> {
         let take = std::mem::take::<Bytes>;
         Ok(Self {

@@ -75,24 +75,22 @@ impl InFull {
 
     fn started(&self, mut brief: StatementStarted) -> Option<StatementStarted> {
         let before = self.start.as_ref()?;
-        fill(&mut brief.session_id, &self.session_id);
-        if brief.sql.is_empty() {
-            (before.sql.len() <= MAX_REPEATED_BYTES).then(|| brief.sql.clone_from(&before.sql))?;
-        }
-        fill(&mut brief.kind, &before.kind);
-        fill(&mut brief.fingerprint, &before.fingerprint);
+        fill(&mut brief.session_id, &self.session_id)?;
+        fill(&mut brief.sql, &before.sql)?;
+        fill(&mut brief.kind, &before.kind)?;
+        fill(&mut brief.fingerprint, &before.fingerprint)?;
         Some(brief).filter(|full| !full.session_id.is_empty())
     }
 
     fn rows(&self, mut brief: RowsCaptured) -> Option<RowsCaptured> {
-        fill(&mut brief.query_id, &self.query_id);
-        fill(&mut brief.session_id, &self.session_id);
+        fill(&mut brief.query_id, &self.query_id)?;
+        fill(&mut brief.session_id, &self.session_id)?;
         Some(brief).filter(|full| !full.query_id.is_empty() && !full.session_id.is_empty())
     }
 
     fn ended(&self, mut brief: StatementEnded) -> Option<StatementEnded> {
-        fill(&mut brief.query_id, &self.query_id);
-        fill(&mut brief.session_id, &self.session_id);
+        fill(&mut brief.query_id, &self.query_id)?;
+        fill(&mut brief.session_id, &self.session_id)?;
         if brief.command_tag.is_empty() && brief.sqlstate.is_empty() {
             let before = self.end.as_ref().filter(|end| can_be_repeated(end))?;
             brief.command_tag.clone_from(&before.command_tag);
@@ -118,11 +116,14 @@ fn can_be_repeated(end: &StatementEnded) -> bool {
     said + end.refusal.len() + columns.sum::<usize>() <= MAX_REPEATED_BYTES
 }
 
-/// What is empty becomes `before`.
-fn fill<T: Default + PartialEq + Clone>(field: &mut T, before: &T) {
+/// What is empty becomes `before`; `None` when that is too long for it, whichever field it is: a batch must not become
+/// many times what was sent.
+fn fill<T: Default + PartialEq + Clone + AsRef<[u8]>>(field: &mut T, before: &T) -> Option<()> {
     if *field == T::default() {
-        field.clone_from(before);
+        let is_short = before.as_ref().len() <= MAX_REPEATED_BYTES;
+        is_short.then(|| field.clone_from(before))?;
     }
+    Some(())
 }
 
 #[cfg(test)]
@@ -274,6 +275,25 @@ mod tests {
         ];
         let is_left = in_full(&of_long).into_iter().map(|event| event.is_some());
         assert_eq!(is_left.collect::<Vec<_>>(), [true, false, true, false]);
+        let full_of = |kind: usize, session_id: usize| {
+            let full = StatementStarted {
+                kind: "k".repeat(kind),
+                session_id: vec![9; session_id],
+                ..started(1)
+            };
+            let brief = StatementStarted {
+                query_id: vec![2; 16],
+                ..Default::default()
+            };
+            in_full(&[
+                Event::StatementStarted(full),
+                Event::BriefStatementStarted(brief),
+            ])
+            .remove(1)
+        };
+        let most = MAX_REPEATED_BYTES;
+        assert!(full_of(most, 16).is_some() && full_of(6, most).is_some());
+        assert!(full_of(most + 1, 16).is_none() && full_of(6, most + 1).is_none());
         let mut after_damage = InFull::default();
         let start = Record {
             event: Some(Event::StatementStarted(started(1))),
